@@ -1,0 +1,53 @@
+# Cipherlens: what a developer and .ci/run call.
+GO          ?= go
+STATICCHECK  = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+PLATFORMS    = darwin/arm64 darwin/amd64 linux/amd64 linux/arm64
+EXT          = build/cipherlens.ext
+
+export CGO_ENABLED = 0
+
+.PHONY: all build demo test lint cross packs fixtures clean
+
+all: build
+
+## build: the extension, build/cipherlens.ext
+build: $(EXT)
+
+$(EXT): FORCE
+	@mkdir -p build
+	$(GO) build -trimpath -o $@ ./extension
+
+FORCE:
+
+## demo: run the pack on the bundled macOS tree and capture; findings as a table, osquery's logs in build/demo
+demo: build
+	@./testdata/demo/run.sh $(EXT) build/demo
+
+## test: every test of every module here
+test: build
+	$(GO) test ./...
+
+## lint: gofmt, vet, staticcheck, go.mod
+lint:
+	@out=$$(gofmt -l . | grep -v '/testdata/' ); if [ -n "$$out" ]; then echo "gofmt: $$out"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+	$(GO) mod tidy -diff
+
+## cross: build and vet all platforms without cgo, compile the darwin tests
+cross:
+	@for p in $(PLATFORMS); do \
+		echo "cross $$p"; os=$${p%/*}; arch=$${p#*/}; \
+		GOOS=$$os GOARCH=$$arch $(GO) build -trimpath -o build/cross/cipherlens-$$os-$$arch.ext ./extension && \
+		GOOS=$$os GOARCH=$$arch $(GO) vet ./... || exit 1; \
+	done
+	@for pkg in $$(GOOS=darwin GOARCH=arm64 $(GO) list ./...); do \
+		for arch in arm64 amd64; do GOOS=darwin GOARCH=$$arch $(GO) test -c -o /dev/null $$pkg || exit 1; done; \
+	done
+
+## packs: regenerate packs/*.conf from packs/*/*.sql
+packs:
+	$(GO) generate ./packs
+
+clean:
+	rm -rf build
