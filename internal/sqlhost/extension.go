@@ -1,0 +1,131 @@
+package sqlhost
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sort"
+
+	osquery "github.com/osquery/osquery-go"
+	gen "github.com/osquery/osquery-go/gen/osquery"
+)
+
+// Messages that osquery's extension manager answers with (osquery/extensions/interface.cpp).
+var (
+	errDuplicateExtension = errors.New("Duplicate extension registered")  
+	errRegistryBroadcast  = errors.New("Failed adding registry broadcast")
+	errUnknownUUID        = errors.New("No extension UUID registered")    
+)
+
+// An extension is one registered extension and its tables.
+type extension struct {
+	uuid       int64
+	name       string
+	version    string
+	sdkVersion string
+	attached   bool // lives in this process, has no socket
+	tables     []*relation
+}
+
+// A tableCall sends one request to a table's plugin, wherever it lives.
+type tableCall func(ctx context.Context, request gen.ExtensionPluginRequest) (gen.ExtensionPluginResponse, error)
+
+// inProcess calls a plugin directly. A panic in the plugin is an error of that one call.
+func inProcess(plugin osquery.OsqueryPlugin) tableCall {
+	return func(ctx context.Context, request gen.ExtensionPluginRequest) (rows gen.ExtensionPluginResponse, err error) {
+		defer func() {
+			if p := recover(); p != nil {
+				rows, err = nil, fmt.Errorf("table %s: panic: %v", plugin.Name(), p)
+			}
+		}()
+		response := plugin.Call(ctx, request)
+		return responseRows(&response)
+	}
+}
+
+// responseRows is what a plugin answered, or the error that its status says.
+func responseRows(response *gen.ExtensionResponse) (gen.ExtensionPluginResponse, error) {
+	if response == nil || response.Status == nil {
+		return nil, errors.New("extension answered without a status")
+	}
+	if response.Status.Code != 0 {
+		return nil, errors.New(response.Status.Message)
+	}
+	return response.Response, nil
+}
+
+// register gives the extension a UUID and adds its tables, all or none.
+func (h *Host) register(ext *extension) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, other := range h.extensions {
+		if other.name == ext.name {
+			return errDuplicateExtension
+		}
+	}
+	seen := map[string]bool{}
+	for _, r := range ext.tables {
+		if h.tables[r.key()] != nil || seen[r.key()] {
+			return errRegistryBroadcast
+		}
+		seen[r.key()] = true
+	}
+	ext.uuid = h.freeUUID()
+	h.extensions[ext.uuid] = ext
+	for _, r := range ext.tables {
+		h.tables[r.key()] = r
+	}
+	h.generation++
+	return nil
+}
+
+// freeUUID is a random 16-bit route that is not in use, as osquery gives them out. The caller holds h.mu.
+func (h *Host) freeUUID() int64 {
+	for {
+		uuid := 1 + rand.Int64N(1<<16-1)
+		if h.extensions[uuid] == nil {
+			return uuid
+		}
+	}
+}
+
+// deregister removes an extension and its tables.
+func (h *Host) deregister(uuid int64) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	ext := h.extensions[uuid]
+	if ext == nil {
+		return errUnknownUUID
+	}
+	delete(h.extensions, uuid)
+	for _, r := range ext.tables {
+		delete(h.tables, r.key())
+	}
+	h.generation++
+	return nil
+}
+
+// registered lists the extensions by UUID.
+func (h *Host) registered() []*extension {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	list := make([]*extension, 0, len(h.extensions))
+	for _, ext := range h.extensions {
+		list = append(list, ext)
+	}
+	sort.Slice(list, func(i, j int) bool { return list[i].uuid < list[j].uuid })
+	return list
+}
+
+// snapshot is the set of tables now, and the generation that it belongs to.
+func (h *Host) snapshot() ([]*relation, int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	list := make([]*relation, 0, len(h.tables))
+	for _, r := range h.tables {
+		list = append(list, r)
+	}
+	sort.Slice(list, func(i, j int) bool { return list[i].name < list[j].name })
+	return list, h.generation
+}
