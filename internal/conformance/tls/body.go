@@ -1,0 +1,54 @@
+package tls
+
+import "github.com/cipherlens/cipherlens/internal/randomness"
+
+const (
+	// sampleBytes is how much ciphertext of one direction is judged.
+	sampleBytes = 2048
+	// leastSample is the sample below which ciphertext is not judged.
+	leastSample = 64
+	// lowEntropy is the share of uniform samples below which a sample is no ciphertext: far beyond chance over all of a fleet's flows.
+	lowEntropy = 1e-9
+	// explicitNonce is what AES-GCM and CCM put in clear before the ciphertext in TLS 1.2: usually a counter (RFC 5288 section 3).
+	explicitNonce = 8
+)
+
+// ciphertext gathers the bodies of d's application data into buf.
+func (s *session) ciphertext(d *stream, buf []byte) []byte {
+	skip := 0
+	if s.reply != nil && !s.reply.is13() && s.suite.seal != sealChaCha {
+		skip = explicitNonce
+	}
+	n := 0
+	for i := range d.steps {
+		st := &d.steps[i]
+		if st.kind != stepSealed || st.typ != typeAppData || len(st.body) <= skip {
+			continue
+		}
+		n += copy(buf[n:], st.body[skip:])
+	}
+	return buf[:n]
+}
+
+// checkBodies: application data looks like ciphertext, but for the suites that encrypt nothing. It returns the figures of the
+// less random direction.
+func (s *session) checkBodies() (worst randomness.Stats) {
+	if s.reply != nil && (s.suite.seal == sealNull || s.suite.seal == sealOther) {
+		return worst
+	}
+	var buf [sampleBytes]byte
+	for _, d := range [...]*stream{&s.client, &s.server} {
+		body := s.ciphertext(d, buf[:])
+		if len(body) < leastSample {
+			continue
+		}
+		st := randomness.Judge(body)
+		if worst.N == 0 || st.Likelihood < worst.Likelihood {
+			worst = st
+		}
+		if st.Likelihood < lowEntropy {
+			s.broken |= ruleLowEntropy
+		}
+	}
+	return worst
+}

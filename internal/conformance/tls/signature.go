@@ -1,0 +1,153 @@
+package tls
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/md5"
+	"crypto/rsa"
+	"crypto/sha1"
+	"crypto/sha256"
+	"crypto/sha512"
+	"errors"
+
+	"golang.org/x/crypto/cryptobyte"
+)
+
+// namedCurve is ECCurveType named_curve (RFC 8422 section 5.4).
+const namedCurve = 3
+
+// checkServerKeyExchange reads a ServerKeyExchange (RFC 8422 section 5.4, RFC 5246 section 7.4.3) and verifies its signature.
+func (s *session) checkServerKeyExchange(body []byte) {
+	b := cryptobyte.String(body)
+	switch s.suite.kex {
+	case kexECDHE:
+		var typ uint8
+		var curve uint16
+		var point cryptobyte.String
+		if !b.ReadUint8(&typ) || typ != namedCurve {
+			return
+		}
+		if !b.ReadUint16(&curve) || !b.ReadUint8LengthPrefixed(&point) {
+			s.broken |= ruleKeyLength
+			return
+		}
+		if s.hello != nil && len(s.hello.Groups) > 0 && !containsPair(s.hello.Groups, curve) {
+			s.broken |= ruleServerGroup
+		}
+		s.broken |= checkPoint(curve, point)
+	case kexDHE:
+		for range 3 { // p, g, Ys
+			var n cryptobyte.String
+			if !b.ReadUint16LengthPrefixed(&n) || len(n) == 0 {
+				s.broken |= ruleKeyLength
+				return
+			}
+		}
+	default:
+		return
+	}
+	s.verify(body[:len(body)-len(b)], b)
+}
+
+// verify checks the signature over both randoms and the parameters. Signatures and keys of kinds that are not known here pass.
+func (s *session) verify(params []byte, sig cryptobyte.String) {
+	if s.hello == nil || s.v2 > 0 {
+		return
+	}
+	key := s.serverKey()
+	var alg uint16
+	if s.reply.version == version12 && !sig.ReadUint16(&alg) {
+		s.broken |= ruleKeyLength
+		return
+	}
+	var value cryptobyte.String
+	if !sig.ReadUint16LengthPrefixed(&value) || !sig.Empty() {
+		s.broken |= ruleKeyLength
+		return
+	}
+	if key == nil || s.reply.version < versionSSL3 {
+		return
+	}
+	if !verifies(key, alg, s.randoms(params), value) {
+		s.broken |= ruleSignature
+	}
+}
+
+// verifies checks a signature; alg is TLS 1.2's SignatureScheme, 0 in versions before (RFC 4346 section 7.4.3, RFC 8422 section 5.4).
+// What cannot be checked counts as verified.
+func verifies(key crypto.PublicKey, alg uint16, signed, sig []byte) bool {
+	switch k := key.(type) {
+	case *rsa.PublicKey:
+		return verifiesRSA(k, alg, signed, sig)
+	case *ecdsa.PublicKey:
+		hash := crypto.SHA1
+		if alg != 0 {
+			if alg&0xff != 3 {
+				return true
+			}
+			hash = hashOf(alg)
+		}
+		if hash == 0 {
+			return true
+		}
+		return ecdsa.VerifyASN1(k, digest(hash, signed), sig)
+	case ed25519.PublicKey:
+		return alg != 0x0807 || ed25519.Verify(k, signed, sig)
+	}
+	return true
+}
+
+func verifiesRSA(k *rsa.PublicKey, alg uint16, signed, sig []byte) bool {
+	var err error
+	switch {
+	case alg == 0:
+		err = rsa.VerifyPKCS1v15(k, crypto.MD5SHA1, digest(crypto.MD5SHA1, signed), sig)
+	case alg>>8 == 8 && (alg&0xff >= 4 && alg&0xff <= 6 || alg&0xff >= 9 && alg&0xff <= 11):
+		hash := [...]crypto.Hash{4: crypto.SHA256, 5: crypto.SHA384, 6: crypto.SHA512, 9: crypto.SHA256, 10: crypto.SHA384, 11: crypto.SHA512}[alg&0xff]
+		err = rsa.VerifyPSS(k, hash, digest(hash, signed), sig, nil)
+	case alg&0xff == 1 && hashOf(alg) != 0:
+		hash := hashOf(alg)
+		err = rsa.VerifyPKCS1v15(k, hash, digest(hash, signed), sig)
+	}
+	return !errors.Is(err, rsa.ErrVerification)
+}
+
+// hashOf is the hash of a TLS 1.2 signature scheme (RFC 5246 section 7.4.1.4.1), 0 when unknown.
+func hashOf(alg uint16) crypto.Hash {
+	switch alg >> 8 {
+	case 1:
+		return crypto.MD5
+	case 2:
+		return crypto.SHA1
+	case 4:
+		return crypto.SHA256
+	case 5:
+		return crypto.SHA384
+	case 6:
+		return crypto.SHA512
+	}
+	return 0
+}
+
+func digest(h crypto.Hash, b []byte) []byte {
+	switch h {
+	case crypto.MD5:
+		sum := md5.Sum(b)
+		return sum[:]
+	case crypto.MD5SHA1:
+		m, s := md5.Sum(b), sha1.Sum(b)
+		return append(m[:], s[:]...)
+	case crypto.SHA1:
+		sum := sha1.Sum(b)
+		return sum[:]
+	case crypto.SHA256:
+		sum := sha256.Sum256(b)
+		return sum[:]
+	case crypto.SHA384:
+		sum := sha512.Sum384(b)
+		return sum[:]
+	}
+	sum := sha512.Sum512(b)
+	return sum[:]
+}

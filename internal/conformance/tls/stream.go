@@ -1,0 +1,259 @@
+package tls
+
+// Handshake message types (RFC 8446 section 4, RFC 5246 section 7.4, RFC 6066, RFC 4680).
+const (
+	msgHelloRequest       = 0
+	msgClientHello        = 1
+	msgServerHello        = 2
+	msgNewSessionTicket   = 4
+	msgRetryDraft         = 6
+	msgCertificate        = 11
+	msgServerKeyExchange  = 12
+	msgCertificateRequest = 13
+	msgServerHelloDone    = 14
+	msgCertificateVerify  = 15
+	msgClientKeyExchange  = 16
+	msgCertificateURL     = 21
+	msgCertificateStatus  = 22
+	msgSupplementalData   = 23
+)
+
+// stepKind is what one step of a direction is.
+type stepKind uint8
+
+const (
+	stepMessage stepKind = iota // a handshake message in clear
+	stepCCS
+	stepAlert  // in clear
+	stepSealed // a record that is encrypted, or application data
+)
+
+// step is one thing that a side did.
+type step struct {
+	kind   stepKind
+	typ    uint8  // handshake type; for stepSealed the content type
+	body   []byte // message without header, or the record's fragment as far as it was captured
+	length int    // stepSealed: the record's length
+}
+
+// maxSteps bounds what is kept of one direction; framing is checked further.
+const maxSteps = 128
+
+// stream is one direction read record by record.
+type stream struct {
+	steps   []step
+	broken  rules
+	cut     bool // bytes after data exist and were not seen, or may still come
+	records int
+	closed  bool   // an alert was sent: anything may follow
+	partial []byte // the beginning of a message that data cuts off, with its header
+	plain   []byte // what followed an alert or took TLS's place and is no TLS
+
+	pending   []byte // beginning of a handshake message that goes on in the next record
+	owned     bool   // pending is our own memory
+	version   uint16 // negotiated, 0 unknown
+	client    bool
+	retried   bool // a HelloRetryRequest was sent: the client says hello twice
+	early     bool // 0-RTT data may follow the ClientHello
+	hellos    int
+	ccs       int
+	noMessage bool // no more handshake messages in clear may come
+}
+
+// is13 says whether the negotiated version is TLS 1.3 or one of its drafts.
+func (s *stream) is13() bool { return s.version == version13 || isDraft13(s.version) }
+
+// read walks data record by record. Everything that data holds is looked at once.
+func (s *stream) read(data []byte) {
+	for off := 0; off < len(data); {
+		r, next, ok := readRecord(data, off)
+		if !ok {
+			if !headerLooks(data[off:]) {
+				s.lost(data[off:])
+			}
+			break
+		}
+		if broken := s.header(&r); broken != 0 {
+			s.fail(broken, data[off:])
+			return
+		}
+		s.records++
+		s.record(&r)
+		if s.broken != 0 {
+			return
+		}
+		off = next
+	}
+	if len(s.pending) > 0 {
+		s.partial = s.pending
+	}
+}
+
+// header names what is wrong with r's header.
+func (s *stream) header(r *record) rules {
+	switch {
+	case !headerLooks([]byte{r.typ, byte(r.version >> 8), byte(r.version)}):
+		return ruleFramingLost
+	case r.version == version13:
+		return ruleVersion0304
+	case r.version > version13:
+		return ruleRecordVersion
+	case r.length == 0:
+		return ruleEmptyRecord
+	case r.length > maxRecord, s.is13() && r.length > maxRecord13:
+		return ruleRecordLength
+	}
+	return 0
+}
+
+// fail notes a broken record header; after an alert the connection is over and other bytes may follow.
+func (s *stream) fail(broken rules, rest []byte) {
+	if broken == ruleFramingLost {
+		s.lost(rest)
+		return
+	}
+	if !s.closed {
+		s.broken |= broken
+	}
+}
+
+// lost notes that what follows is no TLS.
+func (s *stream) lost(rest []byte) {
+	s.plain = rest
+	if !s.closed {
+		s.broken |= ruleFramingLost
+	}
+}
+
+// record takes one record with a valid header.
+func (s *stream) record(r *record) {
+	switch {
+	case s.sealed():
+		s.sealedRecord(r)
+	case r.typ == typeCCS:
+		s.ccs++
+		if r.length != 1 || r.whole() && r.frag[0] != 1 {
+			s.broken |= ruleCCS
+		}
+		s.add(step{kind: stepCCS})
+	case r.typ == typeAlert:
+		s.closed = true
+		if r.length%2 != 0 || len(r.frag) > 0 && r.frag[0] != 1 && r.frag[0] != 2 {
+			s.broken |= ruleAlert
+		}
+		s.add(step{kind: stepAlert, typ: r.typ, body: r.frag})
+	case r.typ == typeHandshake:
+		if !s.plainHandshake(r) {
+			s.sealedRecord(r)
+			return
+		}
+		s.handshake(r)
+	default:
+		s.add(step{kind: stepSealed, typ: r.typ, body: r.frag, length: r.length})
+	}
+}
+
+// sealed says whether everything in this direction is encrypted by now: in TLS 1.2 and before, after ChangeCipherSpec. TLS 1.3's
+// is a dummy, and its alerts are sealed as application data or in clear.
+func (s *stream) sealed() bool { return s.ccs > 0 && s.version != 0 && !s.is13() }
+
+// plainHandshake says whether a handshake record is in clear. Only where the version is unknown (the other side was not seen) and
+// ChangeCipherSpec has passed it depends on what it looks like: a second ClientHello, or ciphertext.
+func (s *stream) plainHandshake(r *record) bool {
+	if s.version != 0 || s.ccs == 0 || len(s.pending) > 0 {
+		return true
+	}
+	f := r.frag
+	return len(f) >= 6 && (f[0] == msgClientHello || f[0] == msgServerHello) && f[1] == 0 && f[4] == 3
+}
+
+func (s *stream) sealedRecord(r *record) {
+	if r.typ == typeAlert {
+		s.closed = true
+	}
+	s.add(step{kind: stepSealed, typ: r.typ, body: r.frag, length: r.length})
+}
+
+func (s *stream) add(st step) {
+	if len(s.steps) < maxSteps {
+		s.steps = append(s.steps, st)
+	}
+}
+
+// handshake splits handshake records into messages; one message may span records and one record may hold several.
+func (s *stream) handshake(r *record) {
+	if s.noMessage {
+		s.broken |= rulePlainAfterHello
+		return
+	}
+	buf := r.frag
+	if len(s.pending) > 0 {
+		if !s.owned {
+			s.pending, s.owned = append(make([]byte, 0, 2*(len(s.pending)+len(buf))), s.pending...), true
+		}
+		s.pending = append(s.pending, buf...)
+		buf = s.pending
+	} else {
+		s.owned = false
+	}
+	for len(buf) >= 4 && s.broken == 0 {
+		n := 4 + int(buf[1])<<16 + int(buf[2])<<8 + int(buf[3])
+		if n > maxMessage {
+			s.broken |= ruleMessageLength
+			return
+		}
+		if len(buf) < n {
+			break
+		}
+		s.message(buf[0], buf[4:n])
+		buf = buf[n:]
+	}
+	if s.noMessage && len(buf) > 0 && s.broken == 0 {
+		s.broken |= rulePlainAfterHello
+	}
+	s.pending = buf
+}
+
+// maxMessage is the longest handshake message in clear that is believed: certificate chains stay below (OpenSSL's default limit
+// is 100 KiB).
+const maxMessage = 1 << 18
+
+// message takes one handshake message in clear.
+func (s *stream) message(typ uint8, body []byte) {
+	s.add(step{kind: stepMessage, typ: typ, body: body})
+	switch {
+	case s.client && typ == msgClientHello:
+		s.hellos++
+		s.noMessage = s.is13() && (!s.retried || s.hellos > 1)
+	case !s.client && typ == msgServerHello:
+		h, ok := parseServerHello(body)
+		if !ok {
+			s.broken |= ruleServerHello
+			return
+		}
+		s.version = h.version
+		s.retried = s.retried || h.retry
+		s.noMessage = h.is13() && !h.retry
+	case !s.client && typ == msgRetryDraft:
+		s.retried = true
+		if len(body) >= 2 {
+			s.version = uint16(body[0])<<8 | uint16(body[1])
+		}
+	}
+}
+
+// first returns the first message of that type.
+func (s *stream) first(typ uint8) ([]byte, bool) {
+	for i := range s.steps {
+		if s.steps[i].kind == stepMessage && s.steps[i].typ == typ {
+			return s.steps[i].body, true
+		}
+	}
+	return nil, false
+}
+
+// has says whether a message of that type was sent in clear.
+func (s *stream) has(typ uint8) bool {
+	_, ok := s.first(typ)
+	return ok
+}

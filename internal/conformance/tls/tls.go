@@ -1,0 +1,194 @@
+// Package tls knows TLS over a byte stream: it reads the records and the handshake of both directions and says whether they keep
+// the rules that every real stack keeps (SSL 3.0, RFC 2246, 4346, 5246, 8446), alone or after a cleartext negotiation (STARTTLS,
+// proxies). It also reads ClientHellos for the packages quic and dtls.
+//
+// A rule counts only for bytes that were seen: what a capture lost, cut off or joined late breaks none.
+package tls
+
+import (
+	"github.com/cipherlens/cipherlens/internal/conformance"
+	"github.com/cipherlens/cipherlens/internal/randomness"
+)
+
+const tcp = 6
+
+// Recognize judges TLS, STARTTLS, TLS joined late, and what only looks like TLS.
+func Recognize(c *conformance.Conversation, _ conformance.Options) (conformance.Judgement, bool) {
+	if c.Transport != tcp || len(c.Client.Data) == 0 && len(c.Server.Data) == 0 {
+		return conformance.Judgement{}, false
+	}
+	client, server := &c.Client, &c.Server
+	if !c.StartSeen && !beginsWithHello(client.Data) && beginsWithHello(server.Data) {
+		client, server = server, client // the first packet seen was the server's
+	}
+	switch {
+	case opensTLS(client.Data), len(client.Data) == 0 && client.Total == 0 && opensTLS(server.Data):
+		return judgeFromStart(c, client, server)
+	case !c.StartSeen:
+		return judgeMidstream(c)
+	}
+	return judgeStartTLS(c)
+}
+
+// opensTLS says whether a direction starts with a record header, or an SSL 2.0 hello.
+func opensTLS(data []byte) bool {
+	if len(data) >= recordHeader && headerLooks(data) {
+		return true
+	}
+	_, _, err := parseV2Hello(data)
+	return err == nil
+}
+
+// beginsWithHello says whether data starts with a ClientHello's first bytes.
+func beginsWithHello(data []byte) bool {
+	if _, _, err := parseV2Hello(data); err == nil {
+		return true
+	}
+	return len(data) > 10 && data[0] == typeHandshake && data[1] == 3 && data[5] == msgClientHello && data[6] == 0 && data[9] == 3
+}
+
+// missing says whether bytes of h were not seen or may still come.
+func missing(c *conformance.Conversation, h *conformance.Half) bool {
+	return !c.Ended || h.Gap || h.Total > uint64(len(h.Data))
+}
+
+func judgeFromStart(c *conformance.Conversation, client, server *conformance.Half) (conformance.Judgement, bool) {
+	if !c.StartSeen && !beginsWithHello(client.Data) {
+		return judgeMidstream(c)
+	}
+	s := readSession(client.Data, server.Data, missing(c, client), missing(c, server))
+	if !s.answered(server.Data) {
+		s.broken |= ruleServerNotTLS
+	}
+	j := s.judgement(c)
+	if j.Verdict == conformance.TLSMimic && !c.StartSeen {
+		return judgeMidstream(c)
+	}
+	return j, true
+}
+
+// answered says whether the server's first bytes, if any, can be an answer to a ClientHello. A server that does not speak TLS
+// answers in clear or with a short error, and that is no fault of the client's; random bytes are.
+func (s *session) answered(data []byte) bool {
+	if s.server.records > 0 || len(data) < leastSample || s.v2 > 0 {
+		return true
+	}
+	const threshold = 0.999
+	return !randomness.Judge(data).Random(threshold)
+}
+
+// judgement turns what was read into a verdict.
+func (s *session) judgement(c *conformance.Conversation) conformance.Judgement {
+	sample := s.checkBodies()
+	j := conformance.Judgement{Verdict: conformance.TLS, Violations: s.broken.names()}
+	if h := s.firstHello; h != nil {
+		j.Reasons = append(j.Reasons, "client_hello")
+		j.SNI = h.ServerName
+		j.ALPN = string(h.ALPN)
+		j.TLSVersion = versionName(h.Version)
+		if s.v2 == 0 {
+			j.JA4 = JA4(h, 't')
+		}
+	}
+	if s.reply != nil {
+		j.Reasons = append(j.Reasons, "server_hello")
+		j.TLSVersion = versionName(s.reply.version)
+		if len(s.reply.alpn) > 0 {
+			j.ALPN = string(s.reply.alpn)
+		}
+	}
+	j.AppProtocol = application(j.ALPN)
+	j.Confidence = s.confidence()
+	if len(j.Violations) > 0 {
+		j.Verdict, j.Confidence, j.Sample, j.Final = conformance.TLSMimic, 0.98, sample, true
+		return j
+	}
+	if s.established() {
+		j.Reasons = append(j.Reasons, "handshake_done")
+	}
+	j.Final = c.Ended || s.settled()
+	return j
+}
+
+func versionName(v uint16) string {
+	switch v {
+	case versionSSL2:
+		return "ssl2"
+	case versionSSL3:
+		return "ssl3"
+	case version10:
+		return "1.0"
+	case version11:
+		return "1.1"
+	case version12:
+		return "1.2"
+	case version13:
+		return "1.3"
+	case versionTLCP:
+		return "tlcp"
+	}
+	if isDraft13(v) {
+		return "1.3-draft"
+	}
+	return ""
+}
+
+// application names the protocol that ALPN agreed on or offered first.
+func application(alpn string) string {
+	switch alpn {
+	case "h2", "http/1.1", "http/1.0":
+		return "http"
+	case "dot":
+		return "dns"
+	case "imap", "pop3", "ftp", "managesieve", "coap", "mqtt", "irc", "postgresql":
+		return alpn
+	case "xmpp-client", "xmpp-server":
+		return "xmpp"
+	}
+	return ""
+}
+
+// confidence grows with what was seen of the handshake.
+func (s *session) confidence() float64 {
+	switch {
+	case s.established():
+		return 0.99
+	case s.reply != nil && s.hello != nil:
+		return 0.95
+	case s.reply != nil || s.hello != nil:
+		return 0.8
+	}
+	return 0.6
+}
+
+// established says whether both sides went over to ciphertext.
+func (s *session) established() bool {
+	return s.client.sealedRecords() > 0 && s.server.sealedRecords() > 0
+}
+
+// settled says whether enough ciphertext was judged in both directions for more to change nothing.
+func (s *session) settled() bool {
+	const records, bytes = 3, 1024
+	for _, d := range [...]*stream{&s.client, &s.server} {
+		n, size := 0, 0
+		for i := range d.steps {
+			if st := &d.steps[i]; st.kind == stepSealed && st.typ == typeAppData {
+				n++
+				size += len(st.body)
+			}
+		}
+		if n < records || size < bytes {
+			return false
+		}
+	}
+	return true
+}
+
+func (s *stream) sealedRecords() (n int) {
+	for i := range s.steps {
+		if s.steps[i].kind == stepSealed {
+			n++
+		}
+	}
+	return n
+}
