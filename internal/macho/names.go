@@ -56,8 +56,11 @@ var platforms = map[uint32]string{
 	9: "watchossimulator", 10: "driverkit", 11: "visionos", 12: "visionossimulator", 13: "firmware", 14: "sepos",
 }
 
-// version writes a packed xxxx.yy.zz version as otool does: the last part only when it is not 0.
+// version writes a packed xxxx.yy.zz version as otool does: the last part only when it is not 0. None is empty.
 func version(v uint32) string {
+	if v == 0 {
+		return ""
+	}
 	if v&0xff == 0 {
 		return fmt.Sprintf("%d.%d", v>>16, v>>8&0xff)
 	}
