@@ -71,7 +71,7 @@ func (f *pcapFile) read(p *Packet) error {
 	seconds, fraction := f.order.u32(head), f.order.u32(head[4:])
 	captured, length := f.lengths(f.order.u32(head[8:]), f.order.u32(head[12:]))
 	direction := Unknown
-	if f.record == 24 {
+	if f.record == 24 && f.order.u32(head[16:]) != 0 { // without an interface index, a converter made it up
 		direction = linuxDirection(head[22])
 	}
 	if captured > maxPacket {

@@ -2,7 +2,7 @@ package capture
 
 import (
 	"bytes"
-	"fmt"
+	"encoding/hex"
 	"strings"
 )
 
@@ -75,7 +75,8 @@ func uuidText(b []byte) string {
 	if len(b) != 16 || bytes.Equal(b, make([]byte, 16)) {
 		return ""
 	}
-	return fmt.Sprintf("%X-%X-%X-%X-%X", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+	h := strings.ToUpper(hex.EncodeToString(b))
+	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
 }
 
 // interfaces are the names of a source's interfaces; the index is Packet.Interface.
