@@ -23,14 +23,16 @@ var archNames = map[[2]uint32]string{
 	{cpuARM, 14}: "armv6m", {cpuARM, 15}: "armv7m", {cpuARM, 16}: "armv7em",
 	{cpuARM | cpu64, 0}: "arm64", {cpuARM | cpu64, 1}: "arm64v8", {cpuARM | cpu64, 2}: "arm64e",
 	{cpuARM | cpu6432, 0}: "arm64_32", {cpuARM | cpu6432, 1}: "arm64_32",
-	{cpuPPC, 0}: "ppc", {cpuPPC, 1}: "ppc601", {cpuPPC, 2}: "ppc602", {cpuPPC, 3}: "ppc603", {cpuPPC, 4}: "ppc603e",
-	{cpuPPC, 5}: "ppc603ev", {cpuPPC, 6}: "ppc604", {cpuPPC, 7}: "ppc604e", {cpuPPC, 8}: "ppc620", {cpuPPC, 9}: "ppc750",
-	{cpuPPC, 10}: "ppc7400", {cpuPPC, 11}: "ppc7450", {cpuPPC, 100}: "ppc970",
-	{cpuPPC | cpu64, 0}: "ppc64", {cpuPPC | cpu64, 100}: "ppc970-64",
 }
 
-// archName gives lipo's name for a CPU type and subtype.
+// archName gives lipo's name for a CPU type and subtype, of PowerPC without the model.
 func archName(cpu, subtype uint32) string {
+	switch cpu {
+	case cpuPPC:
+		return "ppc"
+	case cpuPPC | cpu64:
+		return "ppc64"
+	}
 	subtype &^= subtypeFlags
 	if name, ok := archNames[[2]uint32{cpu, subtype}]; ok {
 		return name
