@@ -2,8 +2,8 @@ package capture
 
 import "io"
 
-// windowSize is more than any piece of a file that is looked at as a whole; see maxBlock.
-const windowSize = 1 << 20
+// windowSize is what is read at once: small enough to stay in a core's cache. Larger pieces make the buffer grow to maxBlock.
+const windowSize = 128 << 10
 
 // window reads a stream piece by piece without copying: each piece is a slice of one buffer that is used again.
 type window struct {
@@ -19,7 +19,7 @@ func newWindow(r io.Reader) window { return window{r: r, buf: make([]byte, windo
 // offset is where in the stream the next piece begins.
 func (w *window) offset() int64 { return w.base + int64(w.lo) }
 
-// take gives the next n bytes, which are valid until the next call. n is at most windowSize. At the end of the stream it
+// take gives the next n bytes, which are valid until the next call. n is at most maxBlock. At the end of the stream it
 // returns io.EOF, and io.ErrUnexpectedEOF when there is a part of the piece; nothing is taken then.
 func (w *window) take(n int) ([]byte, error) {
 	if w.hi-w.lo < n {
@@ -34,7 +34,11 @@ func (w *window) take(n int) ([]byte, error) {
 
 func (w *window) fill(n int) error {
 	w.base += int64(w.lo)
-	w.hi = copy(w.buf, w.buf[w.lo:w.hi])
+	old := w.buf[w.lo:w.hi]
+	if n > len(w.buf) {
+		w.buf = make([]byte, maxBlock)
+	}
+	w.hi = copy(w.buf, old)
 	w.lo = 0
 	for idle := 0; w.hi < n && w.err == nil; {
 		var got int
