@@ -6,16 +6,22 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sort"
+	"strings"
+	"sync/atomic"
 
 	osquery "github.com/osquery/osquery-go"
 	gen "github.com/osquery/osquery-go/gen/osquery"
 )
 
-// Messages that osquery's extension manager answers with (osquery/extensions/interface.cpp).
-var (
-	errDuplicateExtension = errors.New("Duplicate extension registered")  
-	errRegistryBroadcast  = errors.New("Failed adding registry broadcast")
-	errUnknownUUID        = errors.New("No extension UUID registered")    
+// A refusal is what osquery's extension manager answers, in its words (osquery/extensions/interface.cpp).
+type refusal string
+
+func (r refusal) Error() string { return string(r) }
+
+const (
+	duplicateExtension refusal = "Duplicate extension registered"
+	registryBroadcast  refusal = "Failed adding registry broadcast"
+	unknownUUID        refusal = "No extension UUID registered"
 )
 
 // An extension is one registered extension and its tables.
@@ -24,7 +30,8 @@ type extension struct {
 	name       string
 	version    string
 	sdkVersion string
-	attached   bool // lives in this process, has no socket
+	attached   bool        // lives in this process, has no socket
+	seen       atomic.Bool // its socket has been connected to
 	tables     []*relation
 }
 
@@ -61,13 +68,16 @@ func (h *Host) register(ext *extension) error {
 	defer h.mu.Unlock()
 	for _, other := range h.extensions {
 		if other.name == ext.name {
-			return errDuplicateExtension
+			return duplicateExtension
 		}
+	}
+	if len(h.extensions) >= maxExtensions {
+		return registryBroadcast
 	}
 	seen := map[string]bool{}
 	for _, r := range ext.tables {
 		if h.tables[r.key()] != nil || seen[r.key()] {
-			return errRegistryBroadcast
+			return registryBroadcast
 		}
 		seen[r.key()] = true
 	}
@@ -96,7 +106,7 @@ func (h *Host) deregister(uuid int64) error {
 	defer h.mu.Unlock()
 	ext := h.extensions[uuid]
 	if ext == nil {
-		return errUnknownUUID
+		return unknownUUID
 	}
 	delete(h.extensions, uuid)
 	for _, r := range ext.tables {
@@ -128,4 +138,15 @@ func (h *Host) snapshot() ([]*relation, int) {
 	}
 	sort.Slice(list, func(i, j int) bool { return list[i].name < list[j].name })
 	return list, h.generation
+}
+
+// call sends a request to a table by name.
+func (h *Host) call(ctx context.Context, registry, item string, request gen.ExtensionPluginRequest) (gen.ExtensionPluginResponse, error) {
+	h.mu.Lock()
+	r := h.tables[strings.ToLower(item)]
+	h.mu.Unlock()
+	if registry != "table" || r == nil {
+		return nil, fmt.Errorf("cannot find registry item: %.64s/%.64s", registry, item)
+	}
+	return r.call(ctx, request)
 }

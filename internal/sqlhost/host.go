@@ -36,7 +36,8 @@ type Options struct {
 	Flags map[string]string
 	// Clock is where time comes from; nil is the system's.
 	Clock Clock
-	// Warn gets the lines that osquery prints to stderr, like the one about a missing required column; nil drops them.
+	// Warn gets the lines that osquery prints to stderr, like the one about a missing required column, one at a time; nil
+	// drops them.
 	Warn func(line string)
 	// MaxRows is how many rows a result may have; 0 is 1,000,000.
 	MaxRows int
@@ -76,6 +77,8 @@ type Host struct {
 	sessions *sessions
 	state    *State
 	manager  *manager
+
+	warnings sync.Mutex
 
 	mu         sync.Mutex
 	closed     bool
@@ -176,8 +179,22 @@ func (h *Host) Close() error {
 		return nil
 	}
 	var err error
-	if m := h.manager; m != nil {
+	if m := h.serving(); m != nil {
 		err = m.close()
 	}
 	return errors.Join(err, h.sessions.close())
+}
+
+// warn passes a line to Options.Warn.
+func (h *Host) warn(line string) {
+	h.warnings.Lock()
+	defer h.warnings.Unlock()
+	h.opts.Warn(line)
+}
+
+// serving is the extension manager, or nil before Serve.
+func (h *Host) serving() *manager {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.manager
 }

@@ -1,6 +1,7 @@
 package sqlhost
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -148,4 +149,28 @@ func queryError(ctx context.Context, err error) error {
 		}
 	}
 	return errors.New(message)
+}
+
+// queryColumns is the name and declared type of every column of a statement, one map each, without running it.
+func (h *Host) queryColumns(ctx context.Context, sql string) ([]map[string]string, error) {
+	if len(sql) > maxSQLBytes {
+		return nil, fmt.Errorf("sqlhost: a statement of %d bytes, the limit is %d", len(sql), maxSQLBytes)
+	}
+	s, err := h.sessions.acquire(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer h.sessions.release(s)
+	stmt, _, err := s.conn.Prepare(sql)
+	if err != nil {
+		return nil, queryError(ctx, err)
+	}
+	if stmt == nil {
+		return nil, nil
+	}
+	columns := make([]map[string]string, stmt.ColumnCount())
+	for i := range columns {
+		columns[i] = map[string]string{stmt.ColumnName(i): cmp.Or(stmt.ColumnDeclType(i), "UNKNOWN")}
+	}
+	return columns, stmt.Close()
 }

@@ -81,7 +81,7 @@ func (p *sessions) take() (*session, error) {
 	if found != nil {
 		return found, nil
 	}
-	return open(tables, generation, p.host.opts.Warn)
+	return open(tables, generation, p.host.warn)
 }
 
 func open(tables []*relation, generation int, warn func(string)) (*session, error) {
