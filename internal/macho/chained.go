@@ -1,6 +1,7 @@
 package macho
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -52,7 +53,10 @@ func (r *reader) readChained(t table) error {
 		ref, at := r.chainedReference(imports, format)
 		if ref.name, err = pool.name(at); err != nil {
 			if bad == nil {
-				bad = fmt.Errorf("symbols: %w", err)
+				bad = fmt.Errorf("symbols: name at offset %d of %d bytes: %w", at, len(pool.text), err)
+			}
+			if errors.Is(err, errCost) {
+				return bad
 			}
 			continue
 		}
@@ -97,16 +101,17 @@ func readPool(data source, offset, size int64) (pool, error) {
 	return pool{text: string(b), budget: data.budget}, err
 }
 
-// name gives the string at offset. What it looks at is counted: a table may name one long string a million times.
+// name gives the string at offset. What it looks at is counted: a table may name one long string a million times. Its errors
+// say no more than what is wrong, because there may be as many.
 func (p pool) name(offset int64) (string, error) {
 	if offset < 0 || offset >= int64(len(p.text)) {
-		return "", fmt.Errorf("offset %d of %d bytes", offset, len(p.text))
+		return "", errNameOutside
 	}
 	rest := p.text[offset:]
 	rest = rest[:min(len(rest), maxName+1)]
 	end := strings.IndexByte(rest, 0)
 	if end < 0 {
-		return "", fmt.Errorf("at offset %d: %w", offset, errNameEnd)
+		return "", errNameEnd
 	}
 	return rest[:end], p.budget.look(int64(end))
 }

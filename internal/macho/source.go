@@ -13,6 +13,9 @@ const (
 	maxName   = 16 << 10  // bytes of one symbol's name
 )
 
+// errCost ends the reading of a table; what was found until then is kept.
+var errCost = errors.New("more than one file may take")
+
 // budget is what is left for one file, over all its slices.
 type budget struct {
 	memory, looked int64
@@ -20,7 +23,7 @@ type budget struct {
 
 func (b *budget) take(memory int64) error {
 	if memory > b.memory {
-		return fmt.Errorf("needs %d bytes more than the %d that one file may take", memory-b.memory, maxMemory)
+		return fmt.Errorf("%d bytes of memory: %w, %d bytes", memory, errCost, maxMemory)
 	}
 	b.memory -= memory
 	return nil
@@ -28,7 +31,7 @@ func (b *budget) take(memory int64) error {
 
 func (b *budget) look(n int64) error {
 	if n > b.looked {
-		return fmt.Errorf("more than %d bytes to look at", maxLooked)
+		return fmt.Errorf("%d bytes to look at: %w, %d bytes", n, errCost, maxLooked)
 	}
 	b.looked -= n
 	return nil

@@ -34,6 +34,9 @@ type undefined struct {
 	weak    bool
 }
 
+// undefinedCost is the memory of one undefined in a slice that has grown, bytes.
+const undefinedCost = 60
+
 // readUndefined reads the undefined symbols: the range that LC_DYSYMTAB gives, all of LC_SYMTAB without.
 func (r *reader) readUndefined() error {
 	entry := int64(12)
@@ -78,7 +81,7 @@ func (r *reader) undefinedIn(symbols source, entry int64) ([]undefined, error) {
 			if !ok {
 				continue
 			}
-			if err := r.src.budget.take(2 * 12); err != nil { // a slice that grows is there twice
+			if err := r.src.budget.take(undefinedCost); err != nil {
 				return found, err
 			}
 			found = append(found, u)
@@ -111,21 +114,21 @@ func (r *reader) undefinedSymbol(e []byte) (undefined, bool) {
 // nameUndefined reads the names in the order of the string table, a chunk at a time: what lies between is skipped.
 func (r *reader) nameUndefined(found []undefined, texts source) error {
 	slices.SortFunc(found, func(a, b undefined) int { return cmp.Compare(a.name, b.name) })
-	var errs []error
+	var bad error // the first
 	names := nameReader{texts: texts}
 	for _, u := range found {
 		name, err := names.at(int64(u.name))
-		if err != nil {
-			if len(errs) < maxErrs {
-				errs = append(errs, fmt.Errorf("name of an undefined symbol: %w", err))
-			}
-			continue
+		if err == nil {
+			err = r.refer(reference{name: name, ordinal: int32(u.ordinal), from: fromSymtab, weak: u.weak})
 		}
-		if err := r.refer(reference{name: name, ordinal: int32(u.ordinal), from: fromSymtab, weak: u.weak}); err != nil {
-			return errors.Join(append(errs, err)...)
+		if err != nil && bad == nil {
+			bad = fmt.Errorf("undefined symbol: name at offset %d of %d bytes: %w", u.name, texts.size, err)
+		}
+		if errors.Is(err, errCost) {
+			break
 		}
 	}
-	return errors.Join(errs...)
+	return bad
 }
 
 // nameReader reads names at rising offsets of a string table.
@@ -138,6 +141,8 @@ type nameReader struct {
 	lastAt int64
 }
 
+var errNameOutside = errors.New("outside the strings")
+
 var errNameEnd = fmt.Errorf("does not end within %d bytes", maxName)
 
 func (n *nameReader) at(offset int64) (string, error) {
@@ -145,7 +150,7 @@ func (n *nameReader) at(offset int64) (string, error) {
 		return n.last, nil
 	}
 	if offset >= n.texts.size {
-		return "", fmt.Errorf("at offset %d of %d bytes of strings", offset, n.texts.size)
+		return "", errNameOutside
 	}
 	end := -1
 	if skip := offset - n.start; skip < int64(len(n.data)) {
@@ -156,7 +161,7 @@ func (n *nameReader) at(offset int64) (string, error) {
 			return "", err
 		}
 		if end = bytes.IndexByte(n.data, 0); end < 0 {
-			return "", fmt.Errorf("at offset %d of the strings: %w", offset, errNameEnd)
+			return "", errNameEnd
 		}
 	}
 	if err := n.texts.budget.take(int64(end)); err != nil {
