@@ -15,9 +15,11 @@ import (
 const (
 	callTimeout      = 300 * time.Second // osquery's --thrift_timeout
 	pingTimeout      = 10 * time.Second
-	maxResponseBytes = 64 << 20
 	dialRetry        = 20 * time.Millisecond // osquery's kExtensionInitializeLatency
 )
+
+// responseBounds bound one answer of an extension: the rows of a table.
+var responseBounds = bounds{elements: 5_000_000, bytes: 256 << 20}
 
 // socket is where an extension listens.
 func (m *manager) socket(ext *extension) string { return fmt.Sprintf("%s.%d", m.path, ext.uuid) }
@@ -56,9 +58,10 @@ func (m *manager) withClient(ctx context.Context, ext *extension, request func(*
 			_ = conn.Close()
 		}
 	}()
-	config := &thrift.TConfiguration{MaxMessageSize: maxResponseBytes, SocketTimeout: callTimeout}
+	config := &thrift.TConfiguration{MaxMessageSize: int32(responseBounds.bytes), SocketTimeout: callTimeout}
 	transport := thrift.NewTBufferedTransport(thrift.NewTSocketFromConnConf(conn, config), 16<<10)
-	client := gen.NewExtensionClientProtocol(transport, thrift.NewTBinaryProtocolConf(transport, config), thrift.NewTBinaryProtocolConf(transport, config))
+	protocol := newBoundedProtocol(transport, responseBounds, config)
+	client := gen.NewExtensionClientProtocol(transport, protocol, protocol)
 	if err := request(client, ctx); err != nil {
 		return errors.Join(context.Cause(ctx), err)
 	}

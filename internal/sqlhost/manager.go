@@ -17,8 +17,8 @@ import (
 // maxPeers bounds the connections that the manager serves at once.
 const maxPeers = 64
 
-// maxRequestBytes bounds one message to the manager: the largest is a registration with every column of every table.
-const maxRequestBytes = 8 << 20
+// requestBounds bound one message to the manager: the largest is a registration with every column of every table.
+var requestBounds = bounds{elements: 200_000, bytes: 4 << 20}
 
 // shutdownTimeout is how long closing waits for extensions to take the message.
 const shutdownTimeout = 2 * time.Second
@@ -146,9 +146,9 @@ func (m *manager) serve(ctx context.Context, conn net.Conn) {
 			m.host.warn(fmt.Sprintf("Extension manager: panic while serving a client: %v", p))
 		}
 	}()
-	config := &thrift.TConfiguration{MaxMessageSize: maxRequestBytes}
+	config := &thrift.TConfiguration{MaxMessageSize: int32(requestBounds.bytes)}
 	transport := thrift.NewTBufferedTransport(thrift.NewTSocketFromConnConf(conn, config), 4096)
-	protocol := thrift.NewTBinaryProtocolConf(transport, config)
+	protocol := newBoundedProtocol(transport, requestBounds, config)
 	processor := gen.NewExtensionManagerProcessor(managerHandler{m})
 	for ctx.Err() == nil {
 		more, err := processor.Process(ctx, protocol, protocol)

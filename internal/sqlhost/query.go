@@ -30,8 +30,8 @@ const (
 
 // A Value is one value of a result: its text as osquery logs it ("" for NULL), and what it was in SQL.
 type Value struct {
-	Text string
-	Kind Kind
+	Text string `json:"text"`
+	Kind Kind   `json:"kind"`
 }
 
 // A Result is what a statement gave: its columns in order, with duplicates, and rows of as many values.
