@@ -136,6 +136,8 @@ func (s *stream) record(r *record) {
 			s.broken |= ruleCCS
 		}
 		s.add(step{kind: stepCCS})
+	case r.typ == typeAlert && s.ccs > 0 && s.version == 0:
+		s.sealedRecord(r) // the other side was not seen: sealed, unless this is TLS 1.3
 	case r.typ == typeAlert:
 		s.closed = true
 		if r.length%2 != 0 || len(r.frag) > 0 && r.frag[0] != 1 && r.frag[0] != 2 {

@@ -18,8 +18,9 @@ func Recognize(c *conformance.Conversation, _ conformance.Options) (conformance.
 		return conformance.Judgement{}, false
 	}
 	client, server := &c.Client, &c.Server
-	if !c.StartSeen && !beginsWithHello(client.Data) && beginsWithHello(server.Data) {
-		client, server = server, client // the first packet seen was the server's
+	if !beginsWithHello(client.Data) && beginsWithHello(server.Data) {
+		// The first packet seen was the server's, or who accepts the connection is TLS's client, as in active FTP.
+		client, server = server, client
 	}
 	switch {
 	case opensTLS(client.Data), len(client.Data) == 0 && client.Total == 0 && opensTLS(server.Data):
@@ -73,8 +74,9 @@ func (s *session) answered(data []byte) bool {
 	if s.server.records > 0 || len(data) < leastSample || s.v2 > 0 {
 		return true
 	}
-	const threshold = 0.999
-	return !randomness.Judge(data).Random(threshold)
+	const threshold, text = 0.999, 0.9
+	st := randomness.Judge(data)
+	return st.PrintableRatio > text || !st.Random(threshold)
 }
 
 // judgement turns what was read into a verdict.
