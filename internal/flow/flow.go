@@ -1,0 +1,147 @@
+// Package flow puts packets to flows: a bounded table of TCP connections and UDP exchanges, the first bytes of each
+// direction in order and without gaps, counters, and a judge that is asked when there is enough to see and when a flow ends.
+//
+// A flow is keyed by its 5-tuple alone. Interface and VLAN are left out on purpose: both directions of one connection may
+// cross different ones, and a packet that is captured twice on its way must not become two flows.
+package flow
+
+import (
+	"encoding/binary"
+	"net/netip"
+
+	"github.com/cipherlens/cipherlens/internal/capture"
+	"github.com/cipherlens/cipherlens/internal/conformance"
+)
+
+// Indexes of a flow's two directions.
+const (
+	ToServer = 0 // from the client
+	ToClient = 1 // from the server
+)
+
+// Local says which end of a flow is the capturing host, by the directions that packets carry.
+type Local uint8
+
+// Which end is local.
+const (
+	LocalUnknown Local = iota
+	LocalClient
+	LocalServer
+)
+
+// Flow is one TCP connection or one exchange of UDP datagrams between two sockets. The client is the side that sent the
+// SYN, or else the side that was seen sending first. Only the table that made a flow changes it, except Owner.
+type Flow struct {
+	FirstSeen, LastSeen int64     // nanoseconds since 1970, by the packets' clock
+	Packets             [2]uint64 // by direction
+	Bytes               [2]uint64 // payload bytes on the wire by direction, retransmissions included
+	Judgement           conformance.Judgement
+	Process             *capture.Process // what the packets said of the owner; nil when they said nothing
+	Owner               any              // the sensor's: the resolved owner
+	TCPFlags            [2]uint8         // all flags seen, by direction
+	Transport           uint8            // TCP or UDP
+	Local               Local
+	StartSeen           bool // TCP: the SYN or the SYN-ACK was seen; UDP: always
+	Judged              bool // Judgement is what Config.Judge said; else it is only a placeholder
+	Ended               bool // FIN, RST, idle or end of capture; a later packet may take it back
+
+	clientLow   bool // the client is the key's low end
+	based       [2]bool
+	sampled     bool // there was a sample; there will be no other
+	processRank uint8
+	class       class
+	listed      bool
+	key         key
+	base        [2]uint32 // sequence number of the first payload byte, where based
+	iface       [2]int32  // the interface that a direction is followed on
+	opened      int64     // table clock
+	touched     int64     // table clock at the last packet
+	queued      int64     // table clock when put to the end of its list
+	sample      *sample   // nil before the first payload byte and after the last judgement
+	prev, next  *Flow
+}
+
+// Client and Server are the flow's ends.
+func (f *Flow) Client() netip.AddrPort { return f.key.end(f.clientLow) }
+func (f *Flow) Server() netip.AddrPort { return f.key.end(!f.clientLow) }
+
+// IPv6 says whether the flow's packets were IPv6.
+func (f *Flow) IPv6() bool { return f.key.ipv6 != 0 }
+
+// CommunityID is the flow's hash as other tools compute it.
+func (f *Flow) CommunityID() string { return CommunityID(f.Transport, f.Client(), f.Server()) }
+
+// Alert says whether the flow was judged to be an alert.
+func (f *Flow) Alert() bool { return f.Judgement.Verdict.Alert() }
+
+// key is a 5-tuple with its ends in order, so that both directions share it. It has no padding: the runtime hashes it in one go.
+type key struct {
+	lo, hi         [16]byte
+	loPort, hiPort uint16
+	transport      uint16
+	ipv6           uint16
+}
+
+// keyOf also says whether the packet was sent by the low end.
+func keyOf(h *Header) (k key, fromLow bool) {
+	if h.IPv6 {
+		k.ipv6 = 1
+	}
+	k.transport = uint16(h.Transport)
+	if less(h) {
+		k.lo, k.hi, k.loPort, k.hiPort = h.Src, h.Dst, h.SrcPort, h.DstPort
+		return k, true
+	}
+	k.lo, k.hi, k.loPort, k.hiPort = h.Dst, h.Src, h.DstPort, h.SrcPort
+	return k, false
+}
+
+func less(h *Header) bool {
+	for i := 0; i < 16; i += 8 {
+		a, b := binary.BigEndian.Uint64(h.Src[i:]), binary.BigEndian.Uint64(h.Dst[i:])
+		if a != b {
+			return a < b
+		}
+	}
+	return h.SrcPort <= h.DstPort
+}
+
+func (k *key) end(low bool) netip.AddrPort {
+	if low {
+		return addrPort(k.lo, k.ipv6 != 0, k.loPort)
+	}
+	return addrPort(k.hi, k.ipv6 != 0, k.hiPort)
+}
+
+// direction of a packet, by which end sent it.
+func (f *Flow) direction(fromLow bool) int {
+	if fromLow == f.clientLow {
+		return ToServer
+	}
+	return ToClient
+}
+
+// attribute keeps the best that packets say of the owner: a known pid is better than none, what was sent better than what
+// was received (which may be counted to whoever happened to run), and the first of equals stays.
+func (f *Flow) attribute(p *capture.Packet, dir int) {
+	if f.Local == LocalUnknown && p.Direction != capture.Unknown {
+		if (p.Direction == capture.Out) == (dir == ToServer) {
+			f.Local = LocalClient
+		} else {
+			f.Local = LocalServer
+		}
+	}
+	if p.Process == nil {
+		return
+	}
+	rank := uint8(1)
+	if p.Direction == capture.Out {
+		rank++
+	}
+	if p.Process.PID >= 0 {
+		rank += 2
+	}
+	if rank > f.processRank {
+		f.Process, f.processRank = p.Process, rank
+	}
+}

@@ -1,0 +1,277 @@
+package flow
+
+import (
+	"time"
+
+	"github.com/cipherlens/cipherlens/internal/conformance"
+)
+
+// When to judge, in bytes in order of both directions.
+const (
+	firstJudged = 512
+	// enough times SampleBytes of payload seen end the sampling also of a flow that speaks in one direction only.
+	enough = 8
+)
+
+const (
+	// patience is how long bytes lie before they are judged although more might come.
+	patience = int64(10 * time.Second)
+	// linger is how long a reset flow waits for what was reordered.
+	linger = int64(5 * time.Second)
+)
+
+// sampleOf is the flow's sample, with chunks at hand for one more segment; nil when the flow is not sampled any more.
+func (t *Table) sampleOf(f *Flow) *sample {
+	if f.sample == nil {
+		if f.sampled {
+			return nil
+		}
+		f.sample, f.sampled = t.newSample(f), true
+		t.lists.put(f, fresh, t.clock.now)
+	}
+	// A segment touches at most all chunks of its direction, and marks maxSpans ranges.
+	for t.pool.available() < halfChunks+2 && t.shed(f) {
+	}
+	return f.sample
+}
+
+func (t *Table) newSample(f *Flow) *sample {
+	for len(t.samples) == 0 && t.made >= t.maxMade && t.shed(f) {
+	}
+	var s *sample
+	if n := len(t.samples); n > 0 {
+		s = t.samples[n-1]
+		t.samples = t.samples[:n-1]
+	} else {
+		s = new(sample)
+		t.made++
+	}
+	*s = sample{judged: -1, judgeAt: firstJudged}
+	for i := range s.half {
+		s.half[i].limit = uint16(t.config.SampleBytes)
+	}
+	return s
+}
+
+// shed takes the sample from the flow that has waited longest for more bytes, other than not. Flows whose bytes were
+// all judged go first.
+func (t *Table) shed(not *Flow) bool {
+	for _, c := range [...]class{idle, quiet, closing, fresh} {
+		f := t.lists.oldest(c, not)
+		if f == nil {
+			continue
+		}
+		if f.sample.inOrder() > f.sample.judged {
+			t.stats.Early++
+			t.judge(f, false)
+		}
+		t.settle(f)
+		return true
+	}
+	return false
+}
+
+// datagram stores a UDP payload after those before it.
+func (t *Table) datagram(f *Flow, dir int, h *Header) {
+	if h.Length <= 0 {
+		return
+	}
+	s := t.sampleOf(f)
+	if s == nil {
+		return
+	}
+	p := &s.half[dir]
+	at := p.inOrder()
+	if len(h.Payload) < h.Length {
+		p.truncate(at + len(h.Payload))
+	}
+	added := t.store(s, dir, at, h.Payload, t.clock.now-f.opened)
+	p.total += uint64(h.Length)
+	t.stored(f, added)
+}
+
+// stored judges a flow whose bytes have become more, when that is worth it.
+func (t *Table) stored(f *Flow, added int) {
+	s := f.sample
+	f.Ended = false
+	if added > 0 {
+		if f.class != closing && f.class != fresh {
+			t.lists.put(f, fresh, t.clock.now)
+		}
+	}
+	both := s.half[0].inOrder() > 0 && s.half[1].inOrder() > 0
+	n := s.inOrder()
+	// What is missing has come a moment later most times; to wait for it longer would let a sender put off its judgement.
+	if s.missing() && t.clock.now-s.tornAt < holePatience {
+		return
+	}
+	over := s.half[0].closed() && s.half[1].closed() ||
+		f.Bytes[0]+f.Bytes[1] >= enough*uint64(t.config.SampleBytes)
+	if !over && n < s.judgeAt && (!both || s.exchanged) {
+		return
+	}
+	s.exchanged = both
+	for s.judgeAt <= n {
+		s.judgeAt *= 2
+	}
+	t.judge(f, false)
+	if over {
+		t.settle(f)
+	}
+}
+
+// judge asks what the flow is. When that is final, the sample goes.
+func (t *Table) judge(f *Flow, ended bool) {
+	s := f.sample
+	s.judged = s.inOrder()
+	if t.config.Judge != nil {
+		c := &t.conversation
+		*c = conformance.Conversation{
+			Transport:  f.Transport,
+			ClientPort: f.Client().Port(),
+			ServerPort: f.Server().Port(),
+			StartSeen:  f.StartSeen,
+			Ended:      ended,
+		}
+		t.fill(&c.Client, s, ToServer, ended)
+		t.fill(&c.Server, s, ToClient, ended)
+		t.stats.Judged++
+		f.Judgement = t.names.compact(t.config.Judge(f, c))
+		f.Judged = true
+	}
+	if f.Judgement.Final {
+		t.settle(f)
+	} else if f.class == fresh {
+		t.lists.put(f, quiet, t.clock.now)
+	}
+}
+
+func (t *Table) fill(to *conformance.Half, s *sample, dir int, ended bool) {
+	h := &s.half[dir]
+	n := h.inOrder()
+	to.Data = t.data(h, n, t.buffer[dir][:])
+	t.segment[dir] = t.segments(s, dir, n, t.segment[dir])
+	to.Segments = t.segment[dir]
+	to.Total = h.total
+	to.Gap = h.gap() || ended && h.holed()
+}
+
+// settle takes the flow's sample and files it by its judgement: no more of its bytes will be looked at.
+func (t *Table) settle(f *Flow) {
+	t.release(f)
+	c := benign
+	switch {
+	case f.Alert():
+		c = alert
+	case f.Ended:
+		c = done
+	}
+	t.lists.put(f, c, t.clock.now)
+}
+
+// conclude judges a flow of which no more is expected and takes its sample.
+func (t *Table) conclude(f *Flow) {
+	t.end(f)
+	t.settle(f)
+}
+
+// end marks a flow as ended and judges it with that knowledge.
+func (t *Table) end(f *Flow) {
+	f.Ended = true
+	if f.sample != nil {
+		t.judge(f, true)
+	}
+}
+
+// remove takes a flow from the table.
+func (t *Table) remove(f *Flow) {
+	if !f.Ended || f.sample != nil {
+		t.conclude(f)
+	}
+	t.lists.remove(f)
+	if t.flows[f.key] == f {
+		delete(t.flows, f.key)
+	}
+	t.count--
+	if t.config.Removed != nil {
+		t.config.Removed(f)
+	}
+}
+
+// evict makes room for one flow. What was long judged benign goes first, then what never said anything; what may still
+// turn out to be an alert goes late, and alerts only when there is nothing else.
+func (t *Table) evict() {
+	for _, c := range [...]class{done, bare, benign, idle, quiet, closing, fresh} {
+		for f := t.lists.oldest(c, nil); f != nil; f = t.lists.oldest(c, nil) {
+			if f.sample != nil {
+				t.stats.Unjudged++
+				t.conclude(f)
+				if f.Alert() {
+					continue
+				}
+			}
+			t.stats.Evicted++
+			t.remove(f)
+			return
+		}
+	}
+	t.stats.Evicted++
+	t.stats.Alerts++
+	t.remove(t.lists.oldest(alert, nil))
+}
+
+// sweep does what is due by time: at most once a second.
+func (t *Table) sweep() {
+	t.swept = t.clock.now
+	for i, silent := range [2]time.Duration{t.config.TCPIdle, t.config.UDPIdle} {
+		t.each(closing, i, linger, t.suspend)
+		t.each(fresh, i, patience, t.review)
+		for _, c := range [...]class{bare, quiet, benign} {
+			t.each(c, i, int64(silent), t.suspend)
+		}
+		for _, c := range [...]class{idle, done} {
+			t.each(c, i, int64(t.config.Keep), t.remove)
+		}
+		t.each(alert, i, int64(silent), t.retire)
+	}
+}
+
+// each does do with all flows of a list that were silent for so long; do must take them from the head of the list.
+func (t *Table) each(c class, transport int, silent int64, do func(*Flow)) {
+	for f := t.lists[c][transport].head; f != nil && t.clock.now-f.queued >= silent; f = t.lists[c][transport].head {
+		do(f)
+	}
+}
+
+// review judges bytes that have lain for a while, unless they are few against those that were judged.
+func (t *Table) review(f *Flow) {
+	s := f.sample
+	for i := range s.half {
+		t.await(s, &s.half[i])
+	}
+	if n := s.inOrder(); n > s.judged+s.judged/8 {
+		t.judge(f, false)
+		return
+	}
+	t.lists.put(f, quiet, t.clock.now)
+}
+
+// suspend ends an idle flow. TCP may speak again after any time, so its sample stays until there is need of the room.
+func (t *Table) suspend(f *Flow) {
+	t.end(f)
+	if f.sample != nil && f.Transport == TCP {
+		t.lists.put(f, idle, t.clock.now)
+		return
+	}
+	t.settle(f)
+}
+
+// retire ends an idle alert, and removes it when it was kept long enough.
+func (t *Table) retire(f *Flow) {
+	f.Ended = true
+	if t.clock.now-f.touched >= int64(t.config.Keep) {
+		t.remove(f)
+		return
+	}
+	t.lists.put(f, alert, t.clock.now)
+}

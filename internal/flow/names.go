@@ -1,0 +1,52 @@
+package flow
+
+import (
+	"strings"
+	"unique"
+
+	"github.com/cipherlens/cipherlens/internal/conformance"
+)
+
+// maxNames bounds how many different lists of words are shared between flows.
+const maxNames = 4096
+
+// names shares what many judgements have in common, so that a judged flow stays small.
+type names struct {
+	lists map[string][]string
+	key   []byte
+}
+
+// compact gives j with its strings and lists shared.
+func (n *names) compact(j conformance.Judgement) conformance.Judgement {
+	for _, s := range []*string{&j.AppProtocol, &j.TLSVersion, &j.SNI, &j.ALPN, &j.JA4} {
+		if *s != "" {
+			*s = unique.Make(*s).Value()
+		}
+	}
+	j.Reasons, j.Violations = n.list(j.Reasons), n.list(j.Violations)
+	return j
+}
+
+func (n *names) list(words []string) []string {
+	if len(words) == 0 {
+		return nil
+	}
+	n.key = n.key[:0]
+	for _, w := range words {
+		n.key = append(append(n.key, w...), 0)
+	}
+	if shared, ok := n.lists[string(n.key)]; ok {
+		return shared
+	}
+	if n.lists == nil {
+		n.lists = make(map[string][]string)
+	}
+	own := make([]string, len(words))
+	for i, w := range words {
+		own[i] = strings.Clone(w)
+	}
+	if len(n.lists) < maxNames {
+		n.lists[string(n.key)] = own
+	}
+	return own
+}
