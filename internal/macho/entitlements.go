@@ -13,7 +13,8 @@ import (
 // maxEntitlements is how long an entitlements blob is looked at, bytes; real ones have up to a few KiB.
 const maxEntitlements = 64 << 10
 
-// EntitlementKeys gives the keys of the XML entitlements, sorted; nil without entitlements.
+// EntitlementKeys gives the keys of the XML entitlements, sorted; nil without entitlements. With an error, for text that is no
+// XML, come the keys up to there.
 func (s *Signature) EntitlementKeys() ([]string, error) {
 	if len(s.Entitlements) == 0 {
 		return nil, nil
@@ -23,10 +24,10 @@ func (s *Signature) EntitlementKeys() ([]string, error) {
 	}
 	keys, err := topKeys(s.Entitlements)
 	if err != nil {
-		return nil, fmt.Errorf("macho: entitlements: %w", err)
+		err = fmt.Errorf("macho: entitlements: %w", err)
 	}
 	slices.Sort(keys)
-	return slices.Compact(keys), nil
+	return slices.Compact(keys), err
 }
 
 var keyPath = []string{"plist", "dict", "key"}
@@ -43,7 +44,7 @@ func topKeys(text []byte) ([]string, error) {
 			return keys, nil
 		}
 		if err != nil {
-			return nil, err
+			return keys, err
 		}
 		switch t := t.(type) {
 		case xml.StartElement:

@@ -206,6 +206,9 @@ func TestEntitlementKeys(t *testing.T) {
 	require.Equal(t, "ABCDE12345", d.TeamID)
 	require.Equal(t, uint32(0x10002), d.Flags)
 	require.Empty(t, s.CMS)
+	keys, err = (&Signature{Entitlements: []byte("<plist><dict><key>one</key><true/></xml>")}).EntitlementKeys()
+	require.ErrorContains(t, err, "</xml>")
+	require.Equal(t, []string{"one"}, keys)
 	for _, text := range []string{"<plist><dict><key>a", "<a></b>", "\x00"} {
 		_, err := (&Signature{Entitlements: []byte(text)}).EntitlementKeys()
 		require.Error(t, err, text)

@@ -127,8 +127,13 @@ func compareSample(t *testing.T, row map[string]string, s *Slice, c sliceCounts,
 		require.NotNil(t, d)
 		got["team_id"], got["identifier"], got["cdhash"], got["cd_flags"] = d.TeamID, d.Identifier, d.CDHash(), flagNames(d.Flags)
 		keys, err := s.Signature.EntitlementKeys()
-		require.NoError(t, err)
 		got["entitlement_keys"] = strings.Join(keys, ";")
+		if row["entitlement_keys"] == "_error" { // what is there is no XML, for the other reader either
+			require.Error(t, err)
+			delete(got, "entitlement_keys")
+		} else {
+			require.NoError(t, err)
+		}
 		got["hardened"] = map[bool]string{false: "no", true: "yes"}[d.Flags&0x10000 != 0]
 	}
 	where := fmt.Sprintf("%s %s %s", row["package"], row["path"], s.Arch)
