@@ -13,9 +13,9 @@ import (
 
 // How the core calls an extension.
 const (
-	callTimeout      = 300 * time.Second // osquery's --thrift_timeout
-	pingTimeout      = 10 * time.Second
-	dialRetry        = 20 * time.Millisecond // osquery's kExtensionInitializeLatency
+	callTimeout = 300 * time.Second // osquery's --thrift_timeout
+	pingTimeout = 10 * time.Second
+	dialRetry   = 20 * time.Millisecond // osquery's kExtensionInitializeLatency
 )
 
 // responseBounds bound one answer of an extension: the rows of a table.

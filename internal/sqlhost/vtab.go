@@ -238,8 +238,9 @@ func (c *cursor) Column(ctx sqlite3.Context, n int) error {
 
 // parseInteger reads what C's strtoll with base 0 reads: decimal, 0x hexadecimal, 0 octal.
 func parseInteger(s string) (int64, error) {
-	if strings.ContainsAny(s, "_bBoO") && !strings.Contains(strings.ToLower(s), "0x") || strings.Contains(s, "_") {
-		return 0, strconv.ErrSyntax
+	digits := strings.ToLower(strings.TrimLeft(s, "+-"))
+	if strings.Contains(s, "_") || strings.HasPrefix(digits, "0b") || strings.HasPrefix(digits, "0o") {
+		return 0, strconv.ErrSyntax // Go's own
 	}
 	return strconv.ParseInt(s, 0, 64)
 }
