@@ -11,35 +11,35 @@ import (
 
 // info is a bundle's Info.plist.
 type info struct {
-	identifier string // CFBundleIdentifier
-	main       string // CFBundleExecutable
-	dict       map[string]any
+	main string // CFBundleExecutable
 }
 
 // infoPath is where macOS bundles keep their property list.
 func infoPath(bundle string) string { return path.Join(bundle, "Contents/Info.plist") }
 
-// readInfo reads the Info.plist of a bundle and gives its size in bytes.
-func readInfo(root *rootfs.Root, bundle string) (info, int, error) {
+// readInfo reads the Info.plist of a bundle.
+func readInfo(root *rootfs.Root, bundle string) (info, error) {
 	data, err := root.ReadFile(infoPath(bundle), maxPlistSize)
 	if err != nil {
-		return info{}, 0, bare(err)
+		return info{}, bare(err)
 	}
 	value, err := plist.Parse(data)
 	if err != nil && value == nil {
-		return info{}, len(data), err
+		return info{}, err
 	}
 	dict, ok := value.(map[string]any)
 	if !ok {
-		return info{}, len(data), errors.New("not a dictionary")
+		return info{}, errors.New("not a dictionary")
 	}
-	i := info{dict: dict}
-	i.identifier, _ = dict["CFBundleIdentifier"].(string)
-	i.main, _ = dict["CFBundleExecutable"].(string)
-	if strings.ContainsAny(i.main, "/\x00") {
-		i.main = ""
+	return bundleInfo(dict), nil
+}
+
+func bundleInfo(dict map[string]any) info {
+	main, _ := dict["CFBundleExecutable"].(string)
+	if strings.ContainsAny(main, "/\x00") {
+		return info{}
 	}
-	return i, len(data), nil
+	return info{main: main}
 }
 
 // executable is the bundle's main program. Without CFBundleExecutable it has the bundle's own name.

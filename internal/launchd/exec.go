@@ -322,7 +322,7 @@ func (x *exec) application(o *outcome, name string) {
 
 // bundle finds the executable of an application's folder.
 func (x *exec) bundle(o *outcome, dir string) {
-	info, _, err := readInfo(x.root, dir)
+	info, err := readInfo(x.root, dir)
 	if err != nil {
 		x.note(err)
 		return

@@ -9,6 +9,7 @@ import (
 	"path"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/cipherlens/cipherlens/internal/launchd/plist"
 	"github.com/cipherlens/cipherlens/internal/rootfs"
@@ -23,7 +24,8 @@ const dslocal = "/var/db/dslocal/nodes/Default/users"
 // home is one user's.
 type home struct {
 	user string
-	uid  int // -1 when unknown
+	uid  int    // -1 when unknown
+	id   string // its UUID in the directory, upper case
 	dir  string
 }
 
@@ -108,7 +110,7 @@ func (s *scan) directoryHome(name string) ([]home, error) {
 	if dirs, ok := record["home"].([]any); ok {
 		for _, d := range dirs[:min(len(dirs), 8)] {
 			if dir, ok := d.(string); ok && path.IsAbs(dir) {
-				found = append(found, home{user: user, uid: uid, dir: dir})
+				found = append(found, home{user: user, uid: uid, id: strings.ToUpper(firstText(record["generateduid"])), dir: dir})
 			}
 		}
 	}
@@ -123,13 +125,12 @@ func firstText(value any) string {
 	return text
 }
 
-// home reads one user's jobs within that user's allowance.
+// home reads one user's jobs, within what one place may cost.
 func (s *scan) home(ctx context.Context, h home) {
-	own, cancel := context.WithTimeout(ctx, homeTime)
-	defer cancel()
-	a := &allowance{files: homeFiles, bytes: homeBytes}
-	s.folder(own, place{dir: path.Join(h.dir, "Library/LaunchAgents"), domain: DomainUser, user: h.user}, a)
-	if own.Err() != nil && ctx.Err() == nil {
-		s.fail(fmt.Errorf("%s: %w: not done within %s", h.dir, errBudget, homeTime))
-	}
+	s.within(ctx, h.dir, func(ctx context.Context, a *allowance) {
+		p := place{dir: path.Join(h.dir, "Library/LaunchAgents"), domain: DomainUser, user: h.user, uid: h.uid}
+		s.folder(ctx, p, a)
+		p.dir = path.Join(h.dir, "Applications")
+		s.applications(ctx, p, a, 0)
+	})
 }

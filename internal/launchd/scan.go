@@ -19,11 +19,11 @@ const (
 	maxEntries   = 100_000 // in one folder, whatever they are
 )
 
-// One user's home is written by that user: these bound what it can cost everybody else.
+// One user's home is written by that user: these bound what it, or a folder of applications, can cost everybody else.
 const (
-	homeFiles = 10_000
-	homeBytes = 32 << 20
-	homeTime  = 2 * time.Second
+	placeFiles = 20_000
+	placeBytes = 64 << 20
+	placeTime  = 2 * time.Second
 )
 
 var errBudget = errors.New("too much to read")
@@ -31,52 +31,83 @@ var errBudget = errors.New("too much to read")
 // Jobs finds every job that is declared on a host, sorted by PlistPath. The errors are about places that could not be looked at; a bad
 // property list is a Job with Err. It ends early, with what it has, when ctx does.
 func Jobs(ctx context.Context, root *rootfs.Root) ([]Job, []error) {
-	s := &scan{root: root, seen: map[string]bool{}}
+	s := &scan{root: root, seen: map[string]int{}}
+	homes := s.homes(ctx)
 	for _, p := range systemPlaces {
 		s.folder(ctx, p, nil)
 	}
-	for _, h := range s.homes(ctx) {
+	for _, h := range homes {
 		s.home(ctx, h)
 	}
+	for _, dir := range applicationFolders {
+		s.within(ctx, dir, func(ctx context.Context, a *allowance) { s.applications(ctx, place{dir: dir, uid: -1}, a, 0) })
+	}
+	s.helpers(ctx)
+	s.background(ctx, homes)
+	s.overrides(homes)
 	if err := ctx.Err(); err != nil {
 		s.fail(err)
 	}
-	slices.SortStableFunc(s.jobs, func(a, b Job) int { return strings.Compare(a.PlistPath, b.PlistPath) })
-	return s.jobs, s.errs
+	slices.SortStableFunc(s.found, func(a, b found) int { return strings.Compare(a.PlistPath, b.PlistPath) })
+	jobs := make([]Job, len(s.found))
+	for i, f := range s.found {
+		jobs[i] = f.Job
+	}
+	return jobs, s.errs
+}
+
+// found is a job with what is only needed during the scan.
+type found struct {
+	Job
+	daemon bool // of the system domain
+	uid    int  // of the one user that it belongs to; -1 for all
+	off    bool // by background task management
 }
 
 // scan collects the jobs of one host.
 type scan struct {
-	root *rootfs.Root
-	seen map[string]bool // property lists by resolved path, so that none is read twice
-	jobs []Job
-	errs []error
+	root  *rootfs.Root
+	seen  map[string]int // index in found by the property list's resolved path, so that none is read twice
+	found []found
+	errs  []error
 }
 
 func (s *scan) fail(err error) { s.errs = append(s.errs, fmt.Errorf("launchd: %w", err)) }
+
+// within runs f with the time and files that one place may cost which others than root can write to.
+func (s *scan) within(ctx context.Context, name string, f func(context.Context, *allowance)) {
+	own, cancel := context.WithTimeout(ctx, placeTime)
+	defer cancel()
+	f(own, &allowance{files: placeFiles, bytes: placeBytes})
+	if own.Err() != nil && ctx.Err() == nil {
+		s.fail(fmt.Errorf("%s: %w: not done within %s", name, errBudget, placeTime))
+	}
+}
 
 // place is a folder with property lists.
 type place struct {
 	dir    string
 	domain string
-	user   string // for DomainUser
+	daemon bool
+	user   string // whose home it is in
+	uid    int    // of user; -1 for all users
 	bundle string // the application that BundleProgram is relative to
 }
 
 // systemPlaces are those of launchd.plist(5), of cryptexes and of Apple's own updates.
 var systemPlaces = []place{
-	{dir: "/System/Library/LaunchDaemons", domain: DomainSystem},
-	{dir: "/System/Library/LaunchAgents", domain: DomainAgent},
-	{dir: "/System/Library/LaunchAngels", domain: DomainAngel},
-	{dir: "/AppleInternal/Library/LaunchAngels", domain: DomainAngel},
-	{dir: "/System/Cryptexes/App/System/Library/LaunchDaemons", domain: DomainSystem},
-	{dir: "/System/Cryptexes/App/System/Library/LaunchAgents", domain: DomainAgent},
-	{dir: "/System/Volumes/Preboot/Cryptexes/App/System/Library/LaunchDaemons", domain: DomainSystem},
-	{dir: "/System/Volumes/Preboot/Cryptexes/App/System/Library/LaunchAgents", domain: DomainAgent},
-	{dir: "/Library/Apple/System/Library/LaunchDaemons", domain: DomainSystem},
-	{dir: "/Library/Apple/System/Library/LaunchAgents", domain: DomainAgent},
-	{dir: "/Library/LaunchDaemons", domain: DomainSystem},
-	{dir: "/Library/LaunchAgents", domain: DomainAgent},
+	{dir: "/System/Library/LaunchDaemons", domain: DomainSystem, daemon: true, uid: -1},
+	{dir: "/System/Library/LaunchAgents", domain: DomainAgent, uid: -1},
+	{dir: "/System/Library/LaunchAngels", domain: DomainAngel, uid: -1},
+	{dir: "/AppleInternal/Library/LaunchAngels", domain: DomainAngel, uid: -1},
+	{dir: "/System/Cryptexes/App/System/Library/LaunchDaemons", domain: DomainSystem, daemon: true, uid: -1},
+	{dir: "/System/Cryptexes/App/System/Library/LaunchAgents", domain: DomainAgent, uid: -1},
+	{dir: "/System/Volumes/Preboot/Cryptexes/App/System/Library/LaunchDaemons", domain: DomainSystem, daemon: true, uid: -1},
+	{dir: "/System/Volumes/Preboot/Cryptexes/App/System/Library/LaunchAgents", domain: DomainAgent, uid: -1},
+	{dir: "/Library/Apple/System/Library/LaunchDaemons", domain: DomainSystem, daemon: true, uid: -1},
+	{dir: "/Library/Apple/System/Library/LaunchAgents", domain: DomainAgent, uid: -1},
+	{dir: "/Library/LaunchDaemons", domain: DomainSystem, daemon: true, uid: -1},
+	{dir: "/Library/LaunchAgents", domain: DomainAgent, uid: -1},
 }
 
 // allowance is what may still be read for one home; nil is without bounds.
@@ -86,13 +117,14 @@ type allowance struct {
 }
 
 func (a *allowance) take(bytes int) bool {
-	if a == nil {
-		return true
+	if a != nil {
+		a.files--
+		a.bytes -= int64(bytes)
 	}
-	a.files--
-	a.bytes -= int64(bytes)
-	return a.files >= 0 && a.bytes >= 0
+	return !a.spent()
 }
+
+func (a *allowance) spent() bool { return a != nil && (a.files < 0 || a.bytes < 0) }
 
 // folder reads the property lists of one folder.
 func (s *scan) folder(ctx context.Context, p place, a *allowance) {
@@ -124,7 +156,12 @@ func (s *scan) file(ctx context.Context, name string, p place, a *allowance) boo
 		return true
 	}
 	job, size := s.read(name, p)
-	s.jobs = append(s.jobs, job)
+	return s.add(job, size, p, a)
+}
+
+// add keeps a job and is false when no other may be read.
+func (s *scan) add(job Job, size int, p place, a *allowance) bool {
+	s.found = append(s.found, found{Job: job, daemon: p.daemon, uid: p.uid})
 	if !a.take(size) {
 		s.fail(fmt.Errorf("%s: %w", p.dir, errBudget))
 		return false
@@ -132,16 +169,16 @@ func (s *scan) file(ctx context.Context, name string, p place, a *allowance) boo
 	return true
 }
 
-// first says whether a file is met for the first time, by whatever path.
+// first says whether a file is met for the first time, by whatever path. The job that comes of it must be added next.
 func (s *scan) first(name string) bool {
 	real, err := s.root.Resolve(name)
 	if err != nil {
 		real = name
 	}
-	if s.seen[real] {
+	if _, again := s.seen[real]; again {
 		return false
 	}
-	s.seen[real] = true
+	s.seen[real] = len(s.found)
 	return true
 }
 

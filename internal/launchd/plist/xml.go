@@ -66,6 +66,13 @@ type tag struct {
 	end, empty bool
 }
 
+func (t tag) String() string {
+	if t.end {
+		return "</" + t.name + ">"
+	}
+	return "<" + t.name + ">"
+}
+
 // next skips white space, comments, processing instructions and the document type, and reads a tag.
 func (x *xmlReader) next() (tag, error) {
 	if err := x.skip(); err != nil {
@@ -148,7 +155,7 @@ func (x *xmlReader) close(name string) error {
 
 func (x *xmlReader) closing(t tag, name string) error {
 	if !t.end || t.name != name {
-		return fmt.Errorf("<%s> where </%s> should be", t.name, name)
+		return fmt.Errorf("%s where </%s> should be", t, name)
 	}
 	return nil
 }
@@ -160,7 +167,7 @@ func (x *xmlReader) value(t tag, depth int) (any, error) {
 	}
 	switch {
 	case t.end || !elements[t.name]:
-		return nil, fmt.Errorf("unexpected <%s>", t.name)
+		return nil, fmt.Errorf("unexpected %s", t)
 	case t.name == "dict":
 		return x.dict(t, depth)
 	case t.name == "array":
@@ -175,7 +182,7 @@ func (x *xmlReader) value(t tag, depth int) (any, error) {
 	}
 	value, err := scalarXML(t.name, text)
 	if err != nil {
-		return nil, fmt.Errorf("<%s>: %w", t.name, err)
+		return nil, fmt.Errorf("%s: %w", t, err)
 	}
 	return value, nil
 }
@@ -219,7 +226,7 @@ func (x *xmlReader) dict(t tag, depth int) (any, error) {
 // pair reads a key, whose tag is t, and its value.
 func (x *xmlReader) pair(t tag, dict map[string]any, depth int) error {
 	if t.name != "key" {
-		return fmt.Errorf("<%s> where <key> should be", t.name)
+		return fmt.Errorf("%s where <key> should be", t)
 	}
 	if err := x.budget.enter(depth + 1); err != nil {
 		return err
