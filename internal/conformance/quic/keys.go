@@ -1,0 +1,138 @@
+package quic
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"encoding/binary"
+)
+
+// Versions on the wire.
+const (
+	version1     = 0x00000001
+	version2     = 0x6b3343cf
+	draftPrefix  = 0xff000000
+	facebook     = 0xfaceb000
+	negotiation  = 0
+	googleQ050   = 0x51303530
+	googleT050   = 0x54303530
+	googleT051   = 0x54303531
+	initialTag   = 16
+	headerSample = 16
+)
+
+// The salts that Initial secrets are extracted with: RFC 9001 section 5.2, RFC 9369 section 3.3.1, and the same section of the
+// drafts; Google's are in Chromium's quic_utils / crypto_utils.cc and in Wireshark's packet-quic.c.
+const (
+	saltV1   = "\x38\x76\x2c\xf7\xf5\x59\x34\xb3\x4d\x17\x9a\xe6\xa4\xc8\x0c\xad\xcc\xbb\x7f\x0a"
+	saltV2   = "\x0d\xed\xe3\xde\xf7\x00\xa6\xdb\x81\x93\x81\xbe\x6e\x26\x9d\xcb\xf9\xbd\x2e\xd9"
+	saltD29  = "\xaf\xbf\xec\x28\x99\x93\xd2\x4c\x9e\x97\x86\xf1\x9c\x61\x11\xe0\x43\x90\xa8\x99"
+	saltD23  = "\xc3\xee\xf7\x12\xc7\x2e\xbb\x5a\x11\xa7\xd2\x43\x2b\xb4\x63\x65\xbe\xf9\xf5\x02"
+	saltD21  = "\x7f\xbc\xdb\x0e\x7c\x66\xbb\xe9\x2a\x96\xcd\x21\x51\x9e\xbd\x7a\x02\x64\x41\x90"
+	saltD17  = "\xef\x4f\xb0\xab\xb4\x74\x70\xc4\x1b\xef\xcf\x80\x31\x33\x4f\xae\x48\x5e\x09\xa0"
+	saltQ050 = "\x50\x45\x74\xef\xd0\x66\xfe\x2f\x9d\x94\x5c\xfc\xdb\xd3\xa7\xf0\xd3\xb5\x6b\x45"
+	saltT050 = "\x7f\xf5\x79\xe5\xac\xd0\x72\x91\x55\x80\x30\x4c\x43\xa2\x36\x7c\x60\x48\x83\x10"
+	saltT051 = "\x7a\x4e\xde\xf4\xe7\xcc\xee\x5f\xa4\x50\x6c\x19\x12\x4f\xc8\xcc\xda\x6e\x03\x3d"
+)
+
+// salt returns the Initial salt of version v; ok is false for versions whose salt is not known.
+func salt(v uint32) (s string, ok bool) {
+	switch {
+	case v == version1, v == draftPrefix|33, v == draftPrefix|34:
+		return saltV1, true
+	case v == version2:
+		return saltV2, true
+	case v >= draftPrefix|29 && v <= draftPrefix|32:
+		return saltD29, true
+	case v >= draftPrefix|23 && v <= draftPrefix|28, v == facebook|2, v == facebook|0xe:
+		return saltD23, true
+	case v == draftPrefix|21, v == draftPrefix|22, v == facebook|1:
+		return saltD21, true
+	case v >= draftPrefix|17 && v <= draftPrefix|20:
+		return saltD17, true
+	case v == googleQ050:
+		return saltQ050, true
+	case v == googleT050:
+		return saltT050, true
+	case v == googleT051:
+		return saltT051, true
+	}
+	return "", false
+}
+
+// keys protect one direction's Initial packets.
+type keys struct {
+	aead cipher.AEAD
+	iv   []byte
+	hp   cipher.Block
+}
+
+// initialKeys derives one side's keys from the connection id that the client first addressed (RFC 9001 section 5.2).
+func initialKeys(version uint32, dcid []byte, client bool) (keys, bool) {
+	s, ok := salt(version)
+	if !ok {
+		return keys{}, false
+	}
+	initial, err := hkdf.Extract(sha256.New, dcid, []byte(s))
+	if err != nil {
+		return keys{}, false
+	}
+	label, key, iv, hp := "server in", "quic key", "quic iv", "quic hp"
+	if client {
+		label = "client in"
+	}
+	if version == version2 {
+		key, iv, hp = "quicv2 key", "quicv2 iv", "quicv2 hp"
+	}
+	secret := expand(initial, label, sha256.Size)
+	block, err := aes.NewCipher(expand(secret, key, 16))
+	if err != nil {
+		return keys{}, false
+	}
+	aead, err := cipher.NewGCM(block)
+	if err != nil {
+		return keys{}, false
+	}
+	mask, err := aes.NewCipher(expand(secret, hp, 16))
+	return keys{aead: aead, iv: expand(secret, iv, 12), hp: mask}, err == nil
+}
+
+// expand is HKDF-Expand-Label with an empty context (RFC 8446 section 7.1).
+func expand(secret []byte, label string, n int) []byte {
+	const prefix = "tls13 "
+	info := make([]byte, 0, 4+len(prefix)+len(label))
+	info = binary.BigEndian.AppendUint16(info, uint16(n))
+	info = append(info, byte(len(prefix)+len(label)))
+	info = append(info, prefix...)
+	info = append(info, label...)
+	info = append(info, 0)
+	out, err := hkdf.Expand(sha256.New, secret, string(info), n)
+	if err != nil {
+		panic("quic: hkdf: " + err.Error()) // n is one of three constants
+	}
+	return out
+}
+
+// open removes header protection and decrypts the Initial packet b whose packet number begins at pnOff (RFC 9001 section 5.3, 5.4).
+// b is not changed.
+func (k *keys) open(b []byte, pnOff int) (payload []byte, number uint64, ok bool) {
+	if len(b) < pnOff+4+headerSample {
+		return nil, 0, false
+	}
+	var mask [16]byte
+	k.hp.Encrypt(mask[:], b[pnOff+4:pnOff+4+headerSample])
+	header := append(make([]byte, 0, pnOff+4), b[:pnOff+4]...)
+	header[0] ^= mask[0] & 0x0f
+	n := int(header[0]&3) + 1
+	for i := range n {
+		header[pnOff+i] ^= mask[1+i]
+		number = number<<8 | uint64(header[pnOff+i])
+	}
+	nonce := append(make([]byte, 0, 12), k.iv...)
+	for i := range 8 {
+		nonce[4+i] ^= byte(number >> (56 - 8*i))
+	}
+	payload, err := k.aead.Open(nil, nonce, b[pnOff+n:], header[:pnOff+n])
+	return payload, number, err == nil
+}

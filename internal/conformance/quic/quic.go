@@ -1,0 +1,309 @@
+// Package quic recognises QUIC by opening its Initial packets: their keys follow from the connection id, so a header that claims
+// QUIC either holds a ClientHello that decrypts or is an imitation (RFC 9000, 9001, 9369, the drafts from 17 on; Google's versions
+// by the structure of their own header).
+package quic
+
+import (
+	"github.com/cipherlens/cipherlens/internal/conformance"
+	"github.com/cipherlens/cipherlens/internal/conformance/tls"
+)
+
+const (
+	udp = 17
+	// maxDatagrams bounds how many datagrams of both directions are read.
+	maxDatagrams = 24
+	// maxPackets bounds the packets coalesced in one datagram.
+	maxPackets = 8
+	// maxIDs bounds the connection ids that keys are tried with.
+	maxIDs = 4
+	// leastInitial is what a client pads a datagram with an Initial packet to (RFC 9000 section 14.1).
+	leastInitial = 1200
+)
+
+// Violations.
+const (
+	undecryptable       = "quic_initial_undecryptable"
+	serverUndecryptable = "quic_server_initial_undecryptable"
+	frameNotAllowed     = "quic_frame_not_allowed"
+	helloMalformed      = "client_hello_malformed"
+	notAHello           = "handshake_first_message"
+	retryIntegrity      = "quic_retry_integrity"
+)
+
+// datagram is one UDP payload and the direction it went.
+type datagram struct {
+	data   []byte
+	client bool
+	order  int
+}
+
+// connection is what was found out about one flow.
+type connection struct {
+	client, server   cryptoStream
+	ids              [][]byte // connection ids that Initial keys may follow from
+	opened           bool     // a client Initial was decrypted
+	serverOpened     bool
+	failed           int // client Initials that did not decrypt
+	serverFailed     int
+	serverLong       bool // the server answered with long headers to the client's connection id
+	retried          bool
+	joinedLate       bool // what was seen first is not the start of a connection
+	negotiated       bool // a Version Negotiation packet answered
+	version          uint32
+	violations       []string
+	initials         int
+	clientDatagrams  int
+	clientSourceID   []byte
+	firstDestination []byte
+}
+
+// Recognize judges QUIC flows and imitations of them. Flows that show short headers only are not provable: not ok.
+func Recognize(c *conformance.Conversation, _ conformance.Options) (conformance.Judgement, bool) {
+	if c.Transport != udp {
+		return conformance.Judgement{}, false
+	}
+	if j, ok := recognizeGoogle(c); ok {
+		return j, true
+	}
+	client, server := &c.Client, &c.Server
+	if !longHeader(client.Data) && !longHeader(server.Data) {
+		return conformance.Judgement{}, false
+	}
+	j, ok := judge(c, client, server)
+	if !ok || j.Verdict == conformance.TLSMimic {
+		// Who sent first in the capture may be the server.
+		if k, swapped := judge(c, server, client); swapped && k.Verdict == conformance.QUIC {
+			return k, true
+		}
+	}
+	return j, ok
+}
+
+// longHeader says whether a datagram starts with the long header of a version that can be opened, or that asks for another.
+func longHeader(b []byte) bool {
+	p, _, ok := readLong(b)
+	return ok && (known(p.version) || p.typ == typeNegotiation || isGREASE(p.version))
+}
+
+func judge(c *conformance.Conversation, client, server *conformance.Half) (conformance.Judgement, bool) {
+	var q connection
+	for _, d := range merge(client, server) {
+		q.datagram(&d)
+		if q.done() {
+			break
+		}
+	}
+	return q.judgement(c)
+}
+
+// merge lists the first datagrams of both directions in the order they were seen.
+func merge(client, server *conformance.Half) []datagram {
+	out := make([]datagram, 0, maxDatagrams)
+	a, b := split(client, true), split(server, false)
+	for len(out) < maxDatagrams && (len(a) > 0 || len(b) > 0) {
+		if len(b) == 0 || len(a) > 0 && a[0].order <= b[0].order {
+			out, a = append(out, a[0]), a[1:]
+		} else {
+			out, b = append(out, b[0]), b[1:]
+		}
+	}
+	return out
+}
+
+func split(h *conformance.Half, client bool) []datagram {
+	if len(h.Segments) == 0 {
+		if len(h.Data) == 0 {
+			return nil
+		}
+		return []datagram{{data: h.Data, client: client}}
+	}
+	out := make([]datagram, 0, min(len(h.Segments), maxDatagrams))
+	for _, s := range h.Segments[:min(len(h.Segments), maxDatagrams)] {
+		if s.Offset < 0 || s.Length <= 0 || s.Offset+s.Length > len(h.Data) {
+			break
+		}
+		out = append(out, datagram{data: h.Data[s.Offset : s.Offset+s.Length], client: client, order: s.Order})
+	}
+	return out
+}
+
+// done says whether the ClientHello and an answer were read.
+func (q *connection) done() bool {
+	_, _, hello := q.client.message()
+	_, _, reply := q.server.message()
+	return hello && reply || len(q.violations) > 0
+}
+
+func (q *connection) datagram(d *datagram) {
+	if d.client {
+		q.clientDatagrams++
+	}
+	rest := d.data
+	for range maxPackets {
+		p, next, ok := readLong(rest)
+		if !ok {
+			return
+		}
+		switch {
+		case p.typ == typeNegotiation:
+			q.negotiated = q.negotiated || !d.client && string(p.dcid) == string(q.clientSourceID) && len(p.rest) >= 4 && len(p.rest)%4 == 0
+			return
+		case d.client && isGREASE(p.version):
+			q.remember(&p)
+			return
+		case !known(p.version):
+			return
+		case d.client:
+			q.clientPacket(d, &p)
+		default:
+			q.serverPacket(&p)
+		}
+		rest = next
+	}
+}
+
+func (q *connection) remember(p *packet) {
+	if q.firstDestination == nil {
+		q.firstDestination, q.clientSourceID = p.dcid, p.scid
+	}
+}
+
+func (q *connection) clientPacket(d *datagram, p *packet) {
+	q.version = p.version
+	if p.typ != typeInitial {
+		q.joinedLate = q.joinedLate || p.typ == typeHandshake && !q.opened
+		return
+	}
+	q.remember(p)
+	q.initials++
+	q.addID(p.dcid)
+	payload, ok := q.open(p, true)
+	if !ok {
+		if !p.cut {
+			q.failed++
+		}
+		return
+	}
+	q.opened = true
+	if !q.client.readFrames(payload) && !google(p.version) {
+		q.violations = append(q.violations, frameNotAllowed)
+	}
+}
+
+func (q *connection) serverPacket(p *packet) {
+	if q.firstDestination == nil || string(p.scid) == string(q.firstDestination) && len(p.scid) > 0 && !q.opened {
+		q.joinedLate = true // the server's own id is what the client used from the start
+	}
+	q.serverLong = q.serverLong || string(p.dcid) == string(q.clientSourceID)
+	switch p.typ {
+	case typeRetry:
+		q.retried = true
+		if q.firstDestination != nil && !retryVerifies(p, q.firstDestination) {
+			q.violations = append(q.violations, retryIntegrity)
+		}
+		q.addID(p.scid)
+	case typeInitial:
+		payload, ok := q.open(p, false)
+		if !ok {
+			if !p.cut {
+				q.serverFailed++
+			}
+			return
+		}
+		q.serverOpened = true
+		if !q.server.readFrames(payload) && !google(p.version) {
+			q.violations = append(q.violations, frameNotAllowed)
+		}
+	}
+}
+
+func (q *connection) addID(id []byte) {
+	for _, x := range q.ids {
+		if string(x) == string(id) {
+			return
+		}
+	}
+	if len(q.ids) < maxIDs {
+		q.ids = append(q.ids, id)
+	}
+}
+
+func (q *connection) open(p *packet, client bool) ([]byte, bool) {
+	for _, id := range q.ids {
+		k, ok := initialKeys(p.version, id, client)
+		if !ok {
+			return nil, false
+		}
+		if payload, _, ok := k.open(p.raw, p.pnOff); ok {
+			return payload, true
+		}
+	}
+	return nil, false
+}
+
+// judgement turns what was read into a verdict.
+func (q *connection) judgement(c *conformance.Conversation) (conformance.Judgement, bool) {
+	j := conformance.Judgement{Verdict: conformance.QUIC, Confidence: 0.99, TLSVersion: "1.3", Violations: q.violations}
+	switch {
+	case q.opened:
+		q.readHello(&j)
+		if q.serverFailed > 0 && !q.serverOpened && !q.retried && q.serverFailed >= 2 {
+			j.Violations = append(j.Violations, serverUndecryptable)
+		}
+	case q.negotiated:
+		j.Reasons, j.TLSVersion = []string{"version_negotiation"}, ""
+	case q.forged(c):
+		j.Violations = append(j.Violations, undecryptable)
+	case q.initials > 0 && (q.serverLong || q.joinedLate):
+		return conformance.Judgement{Verdict: conformance.Undetermined, Confidence: 0.5, Reasons: []string{"quic_joined_late"}}, true
+	default:
+		return conformance.Judgement{}, false
+	}
+	if len(j.Violations) > 0 {
+		j.Verdict, j.Confidence, j.Final = conformance.TLSMimic, 0.98, true
+		return j, true
+	}
+	j.Final = c.Ended || q.done()
+	return j, true
+}
+
+// forged says whether what claims to be a first Initial packet is none: it came first, it is whole, nothing hints at a connection
+// joined late, and its tag is wrong.
+func (q *connection) forged(c *conformance.Conversation) bool {
+	return c.StartSeen && q.failed > 0 && !q.joinedLate && !q.serverLong && !c.Client.Gap &&
+		(c.Server.Total > 0 || q.clientDatagrams > 2)
+}
+
+// readHello takes server name, ALPN and JA4 from the ClientHello when all of it was seen.
+func (q *connection) readHello(j *conformance.Judgement) {
+	j.Reasons = append(j.Reasons, "initial_decrypts")
+	if google(q.version) && q.version == googleQ050 {
+		j.TLSVersion, j.AppProtocol = "", "gquic"
+		return
+	}
+	typ, body, ok := q.client.message()
+	if len(q.client.contiguous()) > 0 && typ != 1 {
+		j.Violations = append(j.Violations, notAHello)
+		return
+	}
+	if !ok {
+		return
+	}
+	h, err := tls.ParseClientHello(body, false)
+	if err != nil {
+		j.Violations = append(j.Violations, helloMalformed)
+		return
+	}
+	j.Reasons = append(j.Reasons, "client_hello")
+	j.SNI, j.ALPN, j.JA4 = h.ServerName, string(h.ALPN), tls.JA4(h, 'q')
+	switch j.ALPN {
+	case "h3", "h3-29", "h3-27", "h3-32", "h3-34":
+		j.AppProtocol = "http"
+	case "doq":
+		j.AppProtocol = "dns"
+	case "smb":
+		j.AppProtocol = "smb"
+	}
+}
+
+func google(v uint32) bool { return v == googleQ050 || v == googleT050 || v == googleT051 }
