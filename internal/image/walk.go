@@ -1,0 +1,251 @@
+package image
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+)
+
+// What one executable's libraries may cost.
+const (
+	maxImages    = 256 // images followed; Chrome's helpers have about ten
+	maxDepth     = 32
+	maxWalkErrs  = 64
+	maxLookups   = 20_000 // places where a library is looked for, over the whole walk
+	maxReexports = 64     // libraries that one library passes on
+)
+
+// walk follows the libraries of one slice of one executable as the loader would, and collects evidence.
+type walk struct {
+	analyzer *Analyzer
+	main     string // the executable's path, as asked
+	format   string
+	unit     *unit
+	seen     map[string]*node // by path
+	queue    []*node
+	lookups  int
+	errs     []error
+}
+
+// node is one image of the walk.
+type node struct {
+	path   string // free of links
+	unit   *unit
+	loader *node // the image that asked for it; nil for the executable
+	depth  int
+	found  []*node // by index into unit.libraries; nil for libraries of the system and those not found
+}
+
+func newWalk(a *Analyzer, main, format string, u *unit) *walk {
+	return &walk{analyzer: a, main: main, format: format, unit: u, seen: map[string]*node{}}
+}
+
+// run gives all evidence of the slice.
+func (w *walk) run(ctx context.Context, inserted []string) []Evidence {
+	real, err := w.analyzer.root.Resolve(w.main)
+	if err != nil {
+		w.fail(w.main, err)
+		real = w.main
+	}
+	root := &node{path: real, unit: w.unit}
+	w.seen[real] = root
+	w.queue = append(w.queue, root)
+	for i := 0; i < len(w.queue) && ctx.Err() == nil; i++ {
+		n := w.queue[i]
+		for _, l := range n.unit.libraries {
+			n.found = append(n.found, w.follow(ctx, n, l))
+		}
+		if n == root {
+			for _, name := range inserted {
+				w.follow(ctx, root, library{name: name, linkage: linkDirect})
+			}
+		}
+	}
+	var out []Evidence
+	for _, n := range w.queue {
+		out = append(out, w.evidence(n)...)
+	}
+	return out
+}
+
+func (w *walk) fail(image string, err error) {
+	if len(w.errs) < maxWalkErrs {
+		w.errs = append(w.errs, fmt.Errorf("image: %s: %w", image, err))
+	}
+}
+
+// follow finds the library that n asks for and puts it into the queue. Nil is for libraries of the system and those that
+// could not be found.
+func (w *walk) follow(ctx context.Context, n *node, l library) *node {
+	at, err := w.resolve(n, l.name)
+	if err != nil {
+		if l.linkage != linkWeak || !errors.Is(err, errNotFound) {
+			w.fail(n.path, fmt.Errorf("library %s: %w", l.name, err))
+		}
+		return nil
+	}
+	if at == "" {
+		return nil
+	}
+	if known, ok := w.seen[at]; ok {
+		return known
+	}
+	if len(w.seen) >= maxImages || n.depth >= maxDepth {
+		w.fail(n.path, fmt.Errorf("library %s: more than %d images, or %d deep, are not followed", l.name, maxImages, maxDepth))
+		return nil
+	}
+	f, err := w.analyzer.facts(ctx, at, false)
+	if err != nil {
+		w.fail(at, err)
+		return nil
+	}
+	for _, err := range f.errs {
+		w.fail(at, err)
+	}
+	u := f.unitFor(w.unit.arch)
+	if u == nil || f.format != w.format {
+		w.fail(at, fmt.Errorf("%s without a slice for %s", f.format, w.unit.arch))
+		return nil
+	}
+	next := &node{path: at, unit: u, loader: n, depth: n.depth + 1}
+	w.seen[at] = next
+	w.queue = append(w.queue, next)
+	return next
+}
+
+// unitFor gives the slice that a process of arch loads.
+func (f *facts) unitFor(arch string) *unit {
+	for _, u := range f.units {
+		if u.arch == arch {
+			return u
+		}
+	}
+	for _, u := range f.units {
+		if strings.HasPrefix(u.arch, "arm64") && strings.HasPrefix(arch, "arm64") ||
+			strings.HasPrefix(u.arch, "x86_64") && strings.HasPrefix(arch, "x86_64") {
+			return u
+		}
+	}
+	return nil
+}
+
+// resolve gives the path, free of links, of the library that n asks for by name; it is empty for libraries of the system.
+func (w *walk) resolve(n *node, name string) (string, error) {
+	if name == "" || len(name) > maxPath || strings.IndexByte(name, 0) >= 0 {
+		return "", fmt.Errorf("not a path")
+	}
+	if w.format == "elf" {
+		return w.resolveELF(n, name)
+	}
+	return w.resolveMachO(n, name)
+}
+
+// maxPath is the longest path taken, macOS's PATH_MAX times four for long names of links.
+const maxPath = 4096
+
+var (
+	errNotFound = errors.New("not found")
+	errBudget   = errors.New("too many places to look for libraries")
+)
+
+// first gives the first candidate that is a regular file, free of links.
+func (w *walk) first(candidates []string) (string, error) {
+	for _, c := range candidates {
+		if w.lookups++; w.lookups > maxLookups {
+			return "", errBudget
+		}
+		real, err := w.analyzer.root.Resolve(c)
+		if err != nil {
+			continue
+		}
+		if info, err := w.analyzer.root.Stat(real); err == nil && info.Mode().IsRegular() {
+			return real, nil
+		}
+	}
+	return "", errNotFound
+}
+
+// chain gives the images between the executable and n, outermost first.
+func (n *node) chain() []string {
+	var via []string
+	for l := n.loader; l != nil && l.loader != nil; l = l.loader {
+		via = append([]string{l.path}, via...)
+	}
+	return via
+}
+
+// evidence gives what n holds itself.
+func (w *walk) evidence(n *node) []Evidence {
+	found := attribute(n.unit, n.reexported)
+	imported := map[string]bool{}
+	for _, a := range found {
+		imported[a.entry.provider] = true
+	}
+	for _, m := range n.unit.markers {
+		// The same strings are in a program that imports the library: only the import counts then.
+		if !imported[m.entry.provider] {
+			found = append(found, attributed{entry: m.entry, symbol: m.found, strength: m.strength, linkage: m.linkage})
+		}
+	}
+	if n.loader != nil {
+		found = bundled(found, n)
+	}
+	at := place{image: n.path, via: n.chain(), arch: w.unit.arch}
+	if n.loader == nil {
+		at.image = w.main
+	}
+	return group(found, at)
+}
+
+// bundled marks what an image that the executable brings along imports. What a crypto library does itself is its own
+// business, unless it calls Apple's symmetric APIs, which no real one does: then only its name is that of one.
+func bundled(found []attributed, n *node) []attributed {
+	crypto := loadCatalogue().cryptoLibrary(n.path) || n.unit.name != "" && loadCatalogue().cryptoLibrary(n.unit.name)
+	var kept []attributed
+	for _, a := range found {
+		if crypto && (a.entry.class != ClassSymmetric || !AppleProvider(a.entry.provider)) {
+			continue
+		}
+		if a.linkage != linkStatic && a.linkage != linkDlopen {
+			a.linkage = linkBundled
+		}
+		kept = append(kept, a)
+	}
+	return kept
+}
+
+// reexported lists what the library of that index passes on, itself or through others.
+func (n *node) reexported(index int) []string {
+	var names []string
+	seen := map[*node]bool{}
+	var visit func(*node)
+	visit = func(m *node) {
+		if m == nil || seen[m] || len(names) >= maxReexports {
+			return
+		}
+		seen[m] = true
+		for i, l := range m.unit.libraries {
+			if l.linkage == linkReexport && len(names) < maxReexports {
+				names = append(names, l.name)
+				if i < len(m.found) {
+					visit(m.found[i])
+				}
+			}
+		}
+	}
+	if index < len(n.found) {
+		visit(n.found[index])
+	}
+	return names
+}
+
+// expand puts dir in place of an @-prefix of name.
+func expand(name, prefix, dir string) (string, bool) {
+	rest, ok := strings.CutPrefix(name, prefix)
+	if !ok || rest != "" && rest[0] != '/' {
+		return name, false
+	}
+	return path.Join(dir, rest), true
+}
