@@ -1,0 +1,270 @@
+package main
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"runtime"
+	"slices"
+	"strconv"
+	"text/tabwriter"
+
+	"github.com/osquery/osquery-go/plugin/table"
+	"github.com/spf13/cobra"
+
+	"github.com/cipherlens/cipherlens/internal/config"
+	"github.com/cipherlens/cipherlens/internal/sensor"
+	"github.com/cipherlens/cipherlens/tables"
+)
+
+type flowsOptions struct {
+	json, summary bool
+	root          string
+	threshold     float64
+	names         string
+	config        string
+}
+
+func newFlowsCommand() *cobra.Command {
+	var o flowsOptions
+	cmd := &cobra.Command{
+		Use:   "flows [--json | --summary] FILE...",
+		Short: "Judge every flow of capture files (pcap, pcapng)",
+		Long: `Judge every flow of capture files. Without --json or --summary it prints a line a flow for people to read; with --json one JSON object a line
+and flow: the columns of socket_tls_conformance, and file, the path as given. A file that cannot be read is an error line at the end's exit status 1; what came before
+the fault and all other files are still reported.`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, files []string) error {
+			settings, err := o.settings(cmd)
+			if err != nil {
+				return err
+			}
+			return judgeFiles(cmd.Context(), o, settings, files, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	f := cmd.Flags()
+	f.BoolVar(&o.json, "json", false, "one JSON object a line and flow")
+	f.BoolVar(&o.summary, "summary", false, "counts by verdict")
+	f.StringVar(&o.root, "root", "", "folder with the macOS volume that the capture comes from, to name executables by their UUID")
+	f.Float64Var(&o.threshold, "payload-entropy-threshold", 0, "overrides the setting payload_entropy_threshold (0..1)")
+	f.StringVar(&o.names, "record-sni", "", "overrides the setting record_sni (alerts, all, none)")
+	f.StringVar(&o.config, "config", config.Path(), "settings file")
+	cmd.MarkFlagsMutuallyExclusive("json", "summary")
+	return cmd
+}
+
+// settings are those of the file with the command line's on top.
+func (o flowsOptions) settings(cmd *cobra.Command) (config.Config, error) {
+	store, err := openSettings(o.config, cmd)
+	if err != nil {
+		return config.Config{}, err
+	}
+	override := map[string]any{}
+	if cmd.Flags().Changed("payload-entropy-threshold") {
+		override["payload_entropy_threshold"] = o.threshold
+	}
+	if o.names != "" {
+		override["record_sni"] = o.names
+	}
+	text, err := json.Marshal(override)
+	if err != nil {
+		return config.Config{}, err
+	}
+	return config.Parse(store.Current(), "command line", text)
+}
+
+// openSettings reads the settings file; one that was named but is missing or broken is an error for a command.
+func openSettings(path string, cmd *cobra.Command) (*config.Store, error) {
+	store := config.NewStore(path)
+	if problems := store.Problems(); len(problems) > 0 {
+		return nil, problems[0]
+	}
+	if cmd.Flags().Changed("config") {
+		if _, err := config.ReadTrusted(path); err != nil {
+			return nil, fmt.Errorf("config: %w", err)
+		}
+	}
+	return store, nil
+}
+
+// judged is one file's outcome.
+type judged struct {
+	flows []sensor.Flow
+	err   error
+}
+
+// judgeFiles judges files on all processors and reports them in the order given.
+func judgeFiles(ctx context.Context, o flowsOptions, settings config.Config, files []string, stdout, stderr io.Writer) error {
+	owners, err := ownersOf(ctx, o.root)
+	if err != nil {
+		return err
+	}
+	w := bufio.NewWriterSize(stdout, 1<<16)
+	out := newFlowPrinter(o, settings, w)
+	show := newProgress(stderr, len(files))
+	failed := false
+	err = inOrder(ctx, len(files), runtime.GOMAXPROCS(0), func(i int) judged {
+		flows, err := sensor.Judge(ctx, files[i], settings, owners)
+		return judged{flows, err}
+	}, func(i int, j judged) error {
+		for k := range j.flows {
+			if err := out.flow(&j.flows[k]); err != nil {
+				return err
+			}
+		}
+		if j.err != nil {
+			failed = true
+			show.clear()
+			fmt.Fprintln(stderr, "cipherlens:", j.err)
+		}
+		show.step()
+		return nil
+	})
+	show.clear()
+	if err == nil {
+		err = out.end()
+	}
+	if err == nil {
+		err = w.Flush()
+	}
+	if err == nil && failed {
+		return errReported
+	}
+	return err
+}
+
+// ownersOf is the index of executables below root; nil without a root.
+func ownersOf(ctx context.Context, root string) (*sensor.Index, error) {
+	if root == "" {
+		return nil, nil
+	}
+	return sensor.OpenIndex(ctx, root)
+}
+
+// inOrder runs work(0..n-1) on a few goroutines and hands the results to done in order, at most a few ahead.
+func inOrder[T any](ctx context.Context, n, workers int, work func(int) T, done func(int, T) error) error {
+	results := make(chan chan T, 2*workers)
+	go func() {
+		defer close(results)
+		slots := make(chan struct{}, workers)
+		for i := range n {
+			result := make(chan T, 1)
+			select {
+			case results <- result:
+			case <-ctx.Done():
+				return
+			}
+			slots <- struct{}{}
+			go func() {
+				defer func() { <-slots }()
+				result <- work(i)
+			}()
+		}
+	}()
+	i := 0
+	for result := range results {
+		if err := done(i, <-result); err != nil {
+			go func() {
+				for range results { // let the feeder end
+				}
+			}()
+			return err
+		}
+		i++
+	}
+	return ctx.Err()
+}
+
+// flowPrinter writes flows in one of three forms.
+type flowPrinter struct {
+	o       flowsOptions
+	names   string
+	w       *bufio.Writer
+	enc     *json.Encoder
+	table   *tabwriter.Writer
+	numeric map[string]bool
+	counts  map[string]int
+}
+
+func newFlowPrinter(o flowsOptions, settings config.Config, w *bufio.Writer) *flowPrinter {
+	p := &flowPrinter{o: o, names: settings.RecordSNI, w: w, counts: map[string]int{}, numeric: map[string]bool{}}
+	p.enc = json.NewEncoder(w)
+	p.enc.SetEscapeHTML(false)
+	p.table = tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	for _, c := range tables.SocketTLSConformance(nil, nil).Columns {
+		p.numeric[c.Name] = c.Type != table.ColumnTypeText
+	}
+	if !o.json && !o.summary {
+		fmt.Fprintln(p.table, "VERDICT\tPROTO\tLOCAL\tREMOTE\tBYTES OUT\tBYTES IN\tWHAT\tPROCESS")
+	}
+	return p
+}
+
+func (p *flowPrinter) flow(f *sensor.Flow) error {
+	switch {
+	case p.o.summary:
+		p.counts[string(f.Judgement.Verdict)]++
+		return nil
+	case p.o.json:
+		return p.enc.Encode(p.object(f))
+	}
+	_, err := fmt.Fprintf(p.table, "%s\t%s\t%s\t%s\t%d\t%d\t%s\t%s\n", f.Judgement.Verdict, transport(f.Protocol), f.Local, f.Remote,
+		f.BytesOut, f.BytesIn, what(f), cmp.Or(f.Owner.Path, f.Owner.Name))
+	return err
+}
+
+// object is a flow as JSON: numbers as numbers, what is not known absent.
+func (p *flowPrinter) object(f *sensor.Flow) map[string]any {
+	row := tables.FlowRow(f, p.names)
+	object := make(map[string]any, len(row)+1)
+	for column, value := range row {
+		object[column] = value
+		if p.numeric[column] {
+			object[column] = json.Number(value)
+		}
+	}
+	object["file"] = f.File
+	return object
+}
+
+// what says in a word or two what is known of a flow.
+func what(f *sensor.Flow) string {
+	j := &f.Judgement
+	switch {
+	case len(j.Violations) > 0:
+		return j.Violations[0]
+	case j.AppProtocol != "":
+		return j.AppProtocol
+	case j.TLSVersion != "":
+		return "version " + j.TLSVersion
+	case len(j.Reasons) > 0:
+		return j.Reasons[0]
+	}
+	return ""
+}
+
+func transport(protocol uint8) string {
+	switch protocol {
+	case 6:
+		return "tcp"
+	case 17:
+		return "udp"
+	}
+	return strconv.Itoa(int(protocol))
+}
+
+func (p *flowPrinter) end() error {
+	if p.o.summary {
+		for _, verdict := range slices.Sorted(maps.Keys(p.counts)) {
+			fmt.Fprintf(p.table, "%s\t%d\n", verdict, p.counts[verdict])
+		}
+	}
+	if p.o.json {
+		return nil
+	}
+	return p.table.Flush()
+}

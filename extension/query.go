@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/cipherlens/cipherlens/internal/sqlhost"
+)
+
+func newQueryCommand() *cobra.Command {
+	var s subject
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "query [--root DIR] [--capture FILE]... [--json] SQL",
+		Short: "Run one SQL statement over the tables, without osqueryd",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx := cmd.Context()
+			n, err := s.open(ctx, cmd)
+			if err != nil {
+				return err
+			}
+			err = n.query(ctx, s.captures, args[0], asJSON, cmd.OutOrStdout())
+			return errors.Join(err, n.close())
+		},
+	}
+	s.flags(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON array with strings as values, like osqueryi --json")
+	return cmd
+}
+
+// query runs one statement when the captures have been read and prints what it gives.
+func (n *session) query(ctx context.Context, captures []string, sql string, asJSON bool, w io.Writer) error {
+	if err := n.drained(ctx, captures); err != nil {
+		return err
+	}
+	result, err := n.host.Query(ctx, sql)
+	if err != nil {
+		return fmt.Errorf("query: %w", err)
+	}
+	if asJSON {
+		return printJSON(w, result)
+	}
+	return printTable(w, result)
+}
+
+// printJSON prints like osqueryi: an array of objects, a line each.
+func printJSON(w io.Writer, result *sqlhost.Result) error {
+	var b strings.Builder
+	b.WriteString("[\n")
+	for i, row := range result.Maps() {
+		if i > 0 {
+			b.WriteString(",\n")
+		}
+		text, err := marshal(row)
+		if err != nil {
+			return err
+		}
+		b.WriteString("  " + text)
+	}
+	b.WriteString("\n]\n")
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// marshal is JSON on one line without HTML's escapes.
+func marshal(v any) (string, error) {
+	var b strings.Builder
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	err := enc.Encode(v)
+	return strings.TrimSuffix(b.String(), "\n"), err
+}
+
+func printTable(w io.Writer, result *sqlhost.Result) error {
+	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(t, strings.Join(result.Columns, "\t"))
+	for _, row := range result.Rows {
+		cells := make([]string, len(row))
+		for i, v := range row {
+			cells[i] = printable(v.Text)
+		}
+		fmt.Fprintln(t, strings.Join(cells, "\t"))
+	}
+	return t.Flush()
+}
+
+// printable keeps what others named from playing with the terminal.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < 0x20 || r >= 0x7f && r < 0xa0 {
+			return '?'
+		}
+		return r
+	}, s)
+}

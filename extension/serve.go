@@ -1,0 +1,154 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"syscall"
+	"time"
+
+	"github.com/apache/thrift/lib/go/thrift"
+	osquery "github.com/osquery/osquery-go"
+
+	"github.com/cipherlens/cipherlens/internal/config"
+)
+
+// extensionName is the name under which osquery knows us.
+const extensionName = "cipherlens"
+
+// checkEvery is how often osquery is asked whether we are still registered, and for its options.
+const checkEvery = 5 * time.Second
+
+// shutdownLimit bounds what ending may take: osqueryd kills extensions that need more than a few seconds.
+const shutdownLimit = 1500 * time.Millisecond
+
+type serveOptions struct {
+	socket            string
+	timeout, interval time.Duration
+	verbose           bool
+}
+
+// serve is extension mode: it registers with osquery and answers until osquery or the system ends it.
+func serve(ctx context.Context, o serveOptions, log *slog.Logger) error {
+	syscall.Umask(0o077) // our socket, like every file we make, is for root alone
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	b, err := newBench(benchOptions{root: "/", live: true, settings: config.NewStore(config.Path()), log: log})
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	sensing := make(chan error, 1)
+	go func() { sensing <- b.sensor.Run(ctx) }()
+
+	err = answer(ctx, o, b, log)
+	cancel()
+	select {
+	case <-sensing:
+	case <-time.After(shutdownLimit):
+		log.Warn("the capture did not end in time")
+	}
+	return err
+}
+
+// answer serves osquery's calls until ctx ends (nil), osquery shuts us down (nil), or osquery is gone or has dropped us (error).
+func answer(ctx context.Context, o serveOptions, b *bench, log *slog.Logger) error {
+	server, err := osquery.NewExtensionManagerServer(extensionName, o.socket,
+		osquery.ExtensionVersion(version),
+		osquery.ServerTimeout(max(o.timeout, time.Second)),
+		osquery.ServerPingInterval(max(o.interval, time.Second)),
+		osquery.WithTransportFactory(thrift.NewTBufferedTransportFactory(16<<10)),
+	)
+	if err != nil {
+		return fmt.Errorf("osquery: %s: %w", o.socket, err)
+	}
+	for _, p := range b.plugins {
+		server.RegisterPlugin(p)
+	}
+	serving := make(chan error, 1)
+	go func() { serving <- server.Run() }()
+	watching := make(chan error, 1)
+	watchCtx, stopWatching := context.WithCancel(ctx)
+	defer stopWatching()
+	go func() { watching <- watchRegistration(watchCtx, o.socket, b.settings, log) }()
+
+	select {
+	case err := <-serving: // Run has shut the server down
+		if err != nil {
+			return fmt.Errorf("osquery: %w", err)
+		}
+		log.Info("osquery ended us")
+		return nil
+	case err = <-watching:
+	case <-ctx.Done():
+	}
+	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownLimit)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- server.Shutdown(bounded) }()
+	select {
+	case <-done:
+	case <-bounded.Done():
+		log.Warn("osquery did not let go in time")
+	}
+	return err
+}
+
+// errDropped says that osqueryd no longer knows us, though it still answers pings: it drops an extension that once was slow to answer and never
+// says so (fleetdm/fleet#52093). Ending lets its watcher start us anew.
+var errDropped = errors.New("the registration is gone")
+
+// watchRegistration asks osquery, on a connection of its own since the server's is busy with pings, whether our name is still registered, and hands its option
+// custom_cipherlens to the settings. It returns nil when ctx ends, errDropped after two checks in a row without our name.
+func watchRegistration(ctx context.Context, socket string, settings *config.Store, log *slog.Logger) error {
+	tick := time.NewTicker(checkEvery)
+	defer tick.Stop()
+	missing := 0
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		registered, err := check(ctx, socket, settings)
+		switch {
+		case err != nil:
+			log.Debug("osquery did not answer", "error", err) // the server's own pings decide whether it is gone
+		case registered:
+			missing = 0
+		default:
+			if missing++; missing == 2 {
+				return fmt.Errorf("osquery: %w", errDropped)
+			}
+		}
+		settings.Reload()
+	}
+}
+
+func check(ctx context.Context, socket string, settings *config.Store) (registered bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, checkEvery)
+	defer cancel()
+	client, err := osquery.NewClient(socket, checkEvery)
+	if err != nil {
+		return false, err
+	}
+	defer client.Close()
+	options, err := client.OptionsContext(ctx)
+	if err != nil {
+		return false, err
+	}
+	if option := options["custom_cipherlens"]; option != nil {
+		settings.Override(option.Value)
+	} else {
+		settings.Override("")
+	}
+	known, err := client.ExtensionsContext(ctx)
+	if err != nil {
+		return false, err
+	}
+	for _, e := range known {
+		registered = registered || e.Name == extensionName
+	}
+	return registered, nil
+}

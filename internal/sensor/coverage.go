@@ -1,0 +1,126 @@
+package sensor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"time"
+
+	"github.com/cipherlens/cipherlens/internal/capture"
+)
+
+// lateStart is how long after its start a live capture is said to miss what was there before.
+const lateStart = 15 * time.Minute
+
+// Coverage says what this host can and cannot see, right now.
+func (s *Sensor) Coverage(ctx context.Context) []Coverage {
+	rows := s.captureCoverage()
+	rows = append(rows, s.jobCoverage(ctx), s.processCoverage(), s.settingsCoverage())
+	_, problems := s.rules.current()
+	rows = append(rows, problemsCoverage("allowlist", "every rule is in force", "mend the rules that are named", problems))
+	return rows
+}
+
+func (s *Sensor) captureCoverage() []Coverage {
+	switch {
+	case s.live != nil:
+		return s.live.coverage()
+	case len(s.o.Captures) == 0:
+		return []Coverage{{Name: "capture", State: Blind, Detail: "no packets: no capture file was given and nothing is captured live",
+			Advice: "give capture files, or run as root on the host itself"}}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	row := Coverage{Name: "capture", State: OK, Detail: fmt.Sprintf("%d flows of %d capture files", len(s.flows), len(s.o.Captures)), Count: int64(len(s.flows))}
+	if len(s.problems) > 0 {
+		row.State, row.Err, row.Advice = Degraded, errors.Join(s.problems...), "mend or leave out the files that are named"
+	}
+	return []Coverage{row}
+}
+
+// coverage of a live capture: is there one, did it lose packets, were flows dropped or left without owner.
+func (l *live) coverage() []Coverage {
+	l.mu.Lock()
+	source, failed, stats, dropped := l.source, l.failed, l.table.Stats(), l.kept.dropped
+	l.mu.Unlock()
+	if source == nil {
+		row := Coverage{Name: "capture", State: Blind, Detail: "no live capture", Err: failed, Advice: "see the error; live capture needs root"}
+		if failed == nil {
+			row.Detail = "the capture is just starting"
+		}
+		return []Coverage{row}
+	}
+	rows := []Coverage{packetCoverage(source.Stats())}
+	late := Coverage{Name: "late_start", State: OK, Detail: "connections that were open before " + l.started.UTC().Format(time.DateTime) + " UTC are seen from the middle only"}
+	if time.Since(l.started) < lateStart {
+		late.State, late.Advice = Degraded, "wait: most of them end soon; random_midstream shows those that look random"
+	}
+	rows = append(rows, late)
+	memory := Coverage{Name: "flow_memory", State: OK, Detail: fmt.Sprintf("%d flows, %d KiB of samples", stats.Flows, stats.SampleBytes>>10),
+		Count: int64(stats.Early + stats.Unjudged + stats.Alerts + uint64(dropped))}
+	if memory.Count > 0 {
+		memory.State, memory.Advice = Degraded, "raise memory_budget"
+		memory.Detail += fmt.Sprintf("; %d judged early, %d dropped unjudged, %d alerts dropped", stats.Early, stats.Unjudged, stats.Alerts+uint64(dropped))
+	}
+	rows = append(rows, memory)
+	owners := Coverage{Name: "attribution", State: OK, Detail: fmt.Sprintf("%d owners found", l.resolved.Load()), Count: l.unowned.Load() + l.unasked.Load()}
+	if missing := owners.Count; missing > 0 {
+		owners.Detail += fmt.Sprintf(", %d not", missing)
+		if missing*100 > l.resolved.Load() {
+			owners.State, owners.Advice = Degraded, "flows of the kernel, of other network namespaces and of processes that are gone have no owner"
+		}
+	}
+	return append(rows, owners)
+}
+
+func packetCoverage(stats capture.Stats) Coverage {
+	row := Coverage{Name: "capture", State: OK, Detail: fmt.Sprintf("%s, %d packets", stats.Mode, stats.Packets), Count: int64(stats.Dropped)}
+	if stats.Degraded != "" {
+		row.State, row.Detail, row.Advice = Degraded, row.Detail+": "+stats.Degraded, "run as root; see the log for what failed"
+	}
+	if stats.Dropped > 0 {
+		row.Detail += fmt.Sprintf(", %d dropped by the kernel", stats.Dropped)
+		if stats.Dropped*1000 > stats.Packets {
+			row.State, row.Advice = Degraded, "the host is too busy for the capture: flows may be seen with gaps"
+		}
+	}
+	return row
+}
+
+// jobCoverage says whether every folder of launchd jobs could be read.
+func (s *Sensor) jobCoverage(ctx context.Context) Coverage {
+	jobs, problems := s.Jobs(ctx)
+	advice := "give osqueryd Full Disk Access, or run as root"
+	row := problemsCoverage("launchd", fmt.Sprintf("%d jobs", len(jobs)), advice, problems)
+	row.Count = int64(len(jobs))
+	if len(jobs) == 0 && len(problems) == 0 {
+		row.Detail = "no launchd jobs on this host"
+	}
+	return row
+}
+
+func (s *Sensor) processCoverage() Coverage {
+	switch {
+	case !s.o.Root.Live():
+		return Coverage{Name: "processes", State: Degraded, Detail: "this host is looked at from outside: no running processes",
+			Advice: "process_crypto_linkage needs the running host"}
+	case os.Geteuid() != 0:
+		return Coverage{Name: "processes", State: Degraded, Detail: "not root: other users' processes and sockets are hidden", Advice: "run as root"}
+	case runtime.GOOS == "darwin":
+		return Coverage{Name: "processes", State: OK, Detail: "all processes"}
+	}
+	return Coverage{Name: "processes", State: OK, Detail: "all processes of this process namespace"}
+}
+
+func (s *Sensor) settingsCoverage() Coverage {
+	return problemsCoverage("settings", "in force: "+s.o.Settings.Path(), "mend the settings; the last good ones are in force", s.o.Settings.Problems())
+}
+
+func problemsCoverage(name, detail, advice string, problems []error) Coverage {
+	if len(problems) == 0 {
+		return Coverage{Name: name, State: OK, Detail: detail}
+	}
+	return Coverage{Name: name, State: Degraded, Detail: fmt.Sprintf("%s; %d problems", detail, len(problems)), Advice: advice, Err: errors.Join(problems...)}
+}

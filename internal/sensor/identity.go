@@ -1,0 +1,111 @@
+package sensor
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/cipherlens/cipherlens/internal/allowlist"
+	"github.com/cipherlens/cipherlens/internal/config"
+	"github.com/cipherlens/cipherlens/internal/image"
+)
+
+// Images says who signed an executable.
+type Images interface {
+	Analyze(ctx context.Context, path string, inserted []string) (*image.Report, error)
+}
+
+// identify says who talks, as far as that is proven. What could not be read proves nothing.
+func identify(ctx context.Context, images Images, path string) (allowlist.Identity, error) {
+	who := allowlist.Identity{Path: path}
+	if path == "" {
+		return who, nil
+	}
+	report, err := images.Analyze(ctx, path, nil)
+	if err != nil {
+		return who, err
+	}
+	s := &report.Signature
+	if !s.Proven() {
+		return who, nil
+	}
+	who.CDHash = s.CDHash
+	switch s.Kind {
+	case image.SignedApple:
+		who.SigningID, who.Apple = s.SigningID, true
+	case image.SignedAppStore, image.SignedDeveloperID, image.SignedDevelopment:
+		who.SigningID, who.TeamID = s.SigningID, s.TeamID
+	}
+	return who, nil
+}
+
+// ruleBook keeps the allowlist in force and reads it again when its sources change. It is safe for concurrent use.
+type ruleBook struct {
+	settings *config.Store
+
+	mu       sync.Mutex
+	sources  string // what the rules were read from
+	rules    *allowlist.Set
+	problems []error
+}
+
+// current gives the rules in force.
+func (b *ruleBook) current() (*allowlist.Set, []error) {
+	sources := b.fingerprint()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.rules == nil || sources != b.sources {
+		b.rules, b.problems = allowlist.Load(b.settings)
+		b.sources = sources
+	}
+	return b.rules, b.problems
+}
+
+// fingerprint changes when a rule file or the short rules in the settings do.
+func (b *ruleBook) fingerprint() string {
+	files, err := b.settings.RuleFiles()
+	list := append(slices.Clone(b.settings.Current().AllowedCryptoProcesses), fmt.Sprint(err))
+	for _, file := range files {
+		info, err := os.Stat(file)
+		if err != nil {
+			info = noFile{}
+		}
+		list = append(list, fmt.Sprint(file, info.Size(), info.ModTime().UnixNano(), info.Mode()))
+	}
+	return strings.Join(list, "\x00")
+}
+
+// noFile stands for a file that went away between two looks.
+type noFile struct{ fs.FileInfo }
+
+func (noFile) Size() int64        { return -1 }
+func (noFile) ModTime() time.Time { return time.Time{} }
+func (noFile) Mode() fs.FileMode  { return 0 }
+
+// approve fills in the rules that cover alerts. Flows whose verdict raises none are nobody's business.
+func (s *Sensor) approve(ctx context.Context, flows []Flow) {
+	rules, _ := s.rules.current()
+	now := time.Now()
+	who := map[string]allowlist.Identity{}
+	for i := range flows {
+		f := &flows[i]
+		if !f.Judgement.Verdict.Alert() {
+			continue
+		}
+		id, known := who[f.Owner.Path]
+		if !known {
+			id, f.Err = identify(ctx, s.o.Images, f.Owner.Path)
+			who[f.Owner.Path] = id
+		}
+		f.Owner.CDHash = id.CDHash
+		f.AllowlistRule = rules.Match(id, allowlist.Destination{
+			Address: f.Remote.Addr(), Port: f.Remote.Port(), Host: f.Judgement.SNI,
+			Verdict: string(f.Judgement.Verdict), AppProtocol: f.Judgement.AppProtocol,
+		}, now)
+	}
+}

@@ -1,0 +1,100 @@
+package sensor
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	"github.com/cipherlens/cipherlens/internal/image"
+	"github.com/cipherlens/cipherlens/internal/launchd"
+	"github.com/cipherlens/cipherlens/internal/rootfs"
+)
+
+// maxApplications bounds how many files of applications the index looks at.
+const maxApplications = 20_000
+
+// applicationFiles are where the executables of applications are, as osquery file patterns.
+var applicationFiles = []string{
+	"/Applications/%.app/Contents/MacOS/%",
+	"/Applications/%/%.app/Contents/MacOS/%",
+	"/Users/%/Applications/%.app/Contents/MacOS/%",
+	"/Library/PrivilegedHelperTools/%",
+}
+
+// Index knows the executables of a host's jobs and applications: by LC_UUID, for captures that state nothing else, and which
+// job each belongs to. It is built at the first question and safe for concurrent use.
+type Index struct {
+	root  *rootfs.Root
+	once  sync.Once
+	mu    sync.Mutex
+	jobs  map[string]string // executable to label; of several jobs the first label
+	uuids *image.Index
+}
+
+// OpenIndex makes the index of the host whose "/" is at root.
+func OpenIndex(ctx context.Context, root string) (*Index, error) {
+	r, err := rootfs.Open(root)
+	if err != nil {
+		return nil, err
+	}
+	x := newIndex(r)
+	x.build(ctx)
+	return x, nil
+}
+
+func newIndex(root *rootfs.Root) *Index { return &Index{root: root} }
+
+// build reads the host's jobs and applications, once.
+func (x *Index) build(ctx context.Context) {
+	x.once.Do(func() { x.refresh(ctx) })
+}
+
+// refresh reads them again.
+func (x *Index) refresh(ctx context.Context) {
+	jobs, _ := launchd.Jobs(ctx, x.root) // what could not be read shows in the tables and in the coverage
+	labels := map[string]string{}
+	var paths []string
+	for i := range jobs {
+		for _, path := range jobPaths(&jobs[i]) {
+			if old, known := labels[path]; !known || jobs[i].Label < old {
+				labels[path] = jobs[i].Label
+			}
+			paths = append(paths, path)
+		}
+	}
+	for _, pattern := range applicationFiles {
+		files, _ := x.root.Glob(ctx, pattern, maxApplications)
+		paths = append(paths, files...)
+	}
+	slices.Sort(paths)
+	uuids := image.BuildIndex(ctx, x.root, slices.Compact(paths))
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.jobs, x.uuids = labels, uuids
+}
+
+// jobPaths are the executables that a job's process can have. An interpreter is not among them: many jobs share it.
+func jobPaths(job *launchd.Job) []string {
+	if job.Label == "" || job.Executable == "" || job.Executable == job.Interpreter {
+		return nil
+	}
+	return []string{job.Executable}
+}
+
+// label gives the job that runs path; empty when there is none.
+func (x *Index) label(path string) string {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.jobs[path]
+}
+
+// path gives the executable with that LC_UUID; empty when there is none.
+func (x *Index) path(uuid string) string {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.uuids == nil || uuid == "" {
+		return ""
+	}
+	path, _ := x.uuids.Path(uuid)
+	return path
+}

@@ -1,0 +1,214 @@
+package sensor
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cipherlens/cipherlens/internal/capture"
+	"github.com/cipherlens/cipherlens/internal/config"
+	"github.com/cipherlens/cipherlens/internal/flow"
+)
+
+const (
+	// retryCapture is how long a capture that failed is left alone.
+	retryCapture = 10 * time.Second
+	// waitingOwners is how many flows may wait for their owner; beyond, a flow goes without and is counted.
+	waitingOwners = 4096
+)
+
+// live captures on this host and resolves owners while their processes are still there.
+type live struct {
+	index    *Index
+	settings *config.Store
+	log      *slog.Logger
+	owners   *owners
+	asked    chan *flow.Flow // flows whose owner is to be resolved
+
+	mu     sync.Mutex // guards table, each flow in it, and kept
+	table  *flow.Table
+	kept   *alerts
+	source capture.Source // nil while there is none
+	failed error          // why
+
+	unasked  atomic.Int64 // flows that found the queue full
+	unowned  atomic.Int64 // flows whose owner was not found
+	resolved atomic.Int64
+	started  time.Time
+}
+
+func newLive(index *Index, settings *config.Store, log *slog.Logger) *live {
+	l := &live{index: index, settings: settings, log: log, owners: newOwners(index), asked: make(chan *flow.Flow, waitingOwners), kept: newAlerts(), started: time.Now()}
+	now := settings.Current()
+	l.table = flow.New(flow.Config{
+		Judge:   judging(now),
+		Opened:  l.opened,
+		Removed: l.removed,
+		Memory:  int(now.MemoryBudget),
+		Keep:    time.Duration(now.TimeWindow),
+	})
+	return l
+}
+
+// run captures until ctx ends, and begins anew when a capture is lost.
+func (l *live) run(ctx context.Context) {
+	var wait sync.WaitGroup
+	defer wait.Wait()
+	wait.Go(func() { l.index.build(ctx) })
+	wait.Go(func() { l.resolve(ctx) })
+	for ctx.Err() == nil {
+		err := l.capture(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		l.log.Warn("no live capture", "error", err, "retry", retryCapture)
+		l.mu.Lock()
+		l.source, l.failed = nil, err
+		l.mu.Unlock()
+		select {
+		case <-time.After(retryCapture):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// capture opens one source and puts its packets to flows until it ends.
+func (l *live) capture(ctx context.Context) error {
+	source, err := capture.OpenLive(capture.LiveOptions{})
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	l.source, l.failed = source, nil
+	l.mu.Unlock()
+	l.log.Info("capturing", "mode", source.Stats().Mode)
+	stop := context.AfterFunc(ctx, func() { _ = source.Close() })
+	defer func() {
+		if stop() {
+			_ = source.Close()
+		}
+	}()
+	var p capture.Packet
+	for {
+		err := source.Next(&p)
+		l.mu.Lock()
+		if err == nil {
+			l.table.Add(&p)
+		} else {
+			l.table.Advance(int64(time.Since(l.started)))
+		}
+		l.mu.Unlock()
+		if errors.Is(err, io.EOF) {
+			return errors.New("the capture ended")
+		}
+		if err != nil && !errors.Is(err, capture.ErrTimeout) {
+			return err
+		}
+	}
+}
+
+// opened asks for a new flow's owner; the table calls it, so it must not wait.
+func (l *live) opened(f *flow.Flow) {
+	select {
+	case l.asked <- f:
+	default:
+		l.unasked.Add(1)
+	}
+}
+
+// removed keeps alerts beyond their flow; the table calls it.
+func (l *live) removed(f *flow.Flow) {
+	if f.Alert() {
+		l.kept.add(l.convert(f), time.Now())
+	}
+}
+
+// resolve finds the owners of flows, and asks once more, a little later, for those it did not find.
+func (l *live) resolve(ctx context.Context) {
+	const later = 200 * time.Millisecond
+	type again struct {
+		f    *flow.Flow
+		when time.Time
+	}
+	var queue []again
+	tick := time.NewTicker(later)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case f := <-l.asked:
+			if !l.own(f) && len(queue) < waitingOwners {
+				queue = append(queue, again{f, time.Now().Add(later)})
+			}
+		case now := <-tick.C:
+			n := 0
+			for ; n < len(queue) && !queue[n].when.After(now); n++ {
+				if !l.own(queue[n].f) {
+					l.unowned.Add(1)
+				}
+			}
+			queue = slices.Delete(queue, 0, n)
+		}
+	}
+}
+
+// own resolves one flow's owner, outside the table's lock.
+func (l *live) own(f *flow.Flow) bool {
+	l.mu.Lock()
+	said, known := f.Process, f.Owner != nil
+	question := socketOf(f)
+	l.mu.Unlock()
+	if known {
+		return true
+	}
+	owner := l.owners.find(said, question)
+	if owner == nil {
+		return false
+	}
+	l.resolved.Add(1)
+	l.mu.Lock()
+	f.Owner = owner
+	l.mu.Unlock()
+	return true
+}
+
+// convert copies a flow with its owner; the lock must be held.
+func (l *live) convert(f *flow.Flow) Flow {
+	out := fromTable(f)
+	switch owner := f.Owner.(type) {
+	case *Owner:
+		out.Owner = *owner
+	default:
+		out.Owner = captured(f.Process, nil)
+	}
+	return out
+}
+
+// flows gives the judged flows of the window, and the alerts that are kept for longer.
+func (l *live) flows(window time.Duration, keep func(*Flow) bool) []Flow {
+	now := time.Now()
+	since := now.Add(-window).Unix()
+	l.mu.Lock()
+	found := l.kept.list(now, keep)
+	for f := range l.table.Flows() {
+		if !f.Judged || f.LastSeen/int64(time.Second) < since && !f.Alert() {
+			continue
+		}
+		if out := l.convert(f); keep(&out) {
+			found = append(found, out)
+		}
+	}
+	l.mu.Unlock()
+	slices.SortFunc(found, func(a, b Flow) int {
+		return cmp.Or(cmp.Compare(a.opened, b.opened), strings.Compare(a.CommunityID, b.CommunityID))
+	})
+	return found
+}

@@ -1,0 +1,186 @@
+package sensor
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/cipherlens/cipherlens/internal/capture"
+	"github.com/cipherlens/cipherlens/internal/config"
+	"github.com/cipherlens/cipherlens/internal/conformance"
+	"github.com/cipherlens/cipherlens/internal/conformance/judge"
+	"github.com/cipherlens/cipherlens/internal/flow"
+)
+
+// offlineMemory is the least memory for the flows of a capture file: there is no host to spare, and flows judged early for lack of
+// room are judged worse.
+const offlineMemory = 256 << 20
+
+const httpsPort = 443
+
+// Progress is how far the reading of captures has come.
+type Progress struct {
+	File    string
+	Packets uint64
+	Flows   int
+}
+
+// Judge judges every flow of one capture file, in order of their first packet. Owners are what the capture says, and where owners is given,
+// the executables of that index. When the file breaks off, the flows up to there are judged and the error names file and offset.
+func Judge(ctx context.Context, file string, settings config.Config, owners *Index) ([]Flow, error) {
+	r := reader{file: file, settings: settings, owners: owners}
+	err := r.read(ctx, nil)
+	return r.flows, err
+}
+
+// reader turns one capture file into judged flows.
+type reader struct {
+	file     string
+	settings config.Config
+	owners   *Index // nil without a root
+	flows    []Flow
+}
+
+func (r *reader) read(ctx context.Context, progress func(Progress)) error {
+	source, err := capture.OpenFile(r.file)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = source.Close() }()
+	table := flow.New(flow.Config{
+		Judge:   judging(r.settings),
+		Removed: func(f *flow.Flow) { r.flows = append(r.flows, r.convert(f)) },
+		Memory:  max(offlineMemory, int(r.settings.MemoryBudget)),
+	})
+	err = replay(ctx, source, table, func(packets uint64) {
+		if progress != nil {
+			progress(Progress{r.file, packets, table.Stats().Flows + len(r.flows)})
+		}
+	})
+	table.Close()
+	slices.SortStableFunc(r.flows, func(a, b Flow) int {
+		return cmp.Or(cmp.Compare(a.opened, b.opened), strings.Compare(a.CommunityID, b.CommunityID))
+	})
+	return err
+}
+
+// replay puts all packets of a source into a table.
+func replay(ctx context.Context, source capture.Source, table *flow.Table, progress func(packets uint64)) error {
+	const every = 1 << 14
+	var p capture.Packet
+	for n := uint64(1); ; n++ {
+		if err := source.Next(&p); err != nil {
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			return err
+		}
+		table.Add(&p)
+		if n%every == 0 {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			progress(n)
+		}
+	}
+}
+
+// judging is the judge of a flow table under some settings.
+func judging(settings config.Config) func(*flow.Flow, *conformance.Conversation) conformance.Judgement {
+	options := conformance.Options{Threshold: settings.PayloadEntropyThreshold}
+	resolvers := newResolvers(settings.DoHResolvers)
+	least := uint64(settings.TrafficVolumeThreshold)
+	return func(f *flow.Flow, c *conformance.Conversation) conformance.Judgement {
+		j := judge.Judge(c, options)
+		if j.Verdict == conformance.Random && f.Bytes[0]+f.Bytes[1] < least {
+			j.Verdict, j.Final = conformance.Undetermined, false
+			j.Reasons = append(j.Reasons, "below_traffic_volume_threshold")
+		}
+		if f.Server().Port() == httpsPort && resolvers.expected(&j, f.Server().Addr()) {
+			j.AppProtocol = "doh"
+		}
+		return j
+	}
+}
+
+// resolvers are the DNS over HTTPS servers of the settings.
+type resolvers struct {
+	networks []netip.Prefix
+	hosts    []string
+}
+
+func newResolvers(list []string) *resolvers {
+	r := &resolvers{}
+	for _, s := range list {
+		if p, ok := config.Network(s); ok {
+			r.networks = append(r.networks, p)
+		} else {
+			r.hosts = append(r.hosts, strings.ToLower(s))
+		}
+	}
+	return r
+}
+
+// expected says whether a conformant flow to addr is DNS over HTTPS that the site expects.
+func (r *resolvers) expected(j *conformance.Judgement, addr netip.Addr) bool {
+	if j.Verdict != conformance.TLS && j.Verdict != conformance.QUIC {
+		return false
+	}
+	return j.SNI != "" && slices.Contains(r.hosts, strings.ToLower(j.SNI)) ||
+		slices.ContainsFunc(r.networks, func(p netip.Prefix) bool { return p.Contains(addr) })
+}
+
+// convert makes what the tables show of a flow of a capture.
+func (r *reader) convert(f *flow.Flow) Flow {
+	out := fromTable(f)
+	out.File = r.file
+	out.Owner = captured(f.Process, r.owners)
+	return out
+}
+
+// fromTable copies a flow; its owner is left to the caller.
+func fromTable(f *flow.Flow) Flow {
+	local, remote, outbound := f.Client(), f.Server(), true
+	to, from := flow.ToServer, flow.ToClient
+	if f.Local == flow.LocalServer {
+		local, remote, outbound = remote, local, false
+		to, from = from, to
+	}
+	out := Flow{
+		Protocol: f.Transport, Local: local, Remote: remote, Direction: Outbound,
+		FirstSeen: f.FirstSeen / int64(time.Second), LastSeen: f.LastSeen / int64(time.Second),
+		PacketsOut: f.Packets[to], PacketsIn: f.Packets[from], BytesOut: f.Bytes[to], BytesIn: f.Bytes[from],
+		opened: f.FirstSeen, CommunityID: f.CommunityID(), Judgement: f.Judgement, Owner: Owner{PID: -1},
+	}
+	if !outbound {
+		out.Direction = Inbound
+	}
+	return out
+}
+
+// captured is the owner as a capture states it: never more than pid, name and UUID, which the index may know.
+func captured(p *capture.Process, owners *Index) Owner {
+	if p == nil {
+		return Owner{PID: -1}
+	}
+	o := Owner{PID: int(p.PID), Name: p.Name, UUID: p.UUID, Path: p.Path}
+	switch {
+	case p.Path != "":
+		o.Attribution = ByPath
+	case p.PID >= 0:
+		o.Attribution = ByPID
+	}
+	if owners == nil {
+		return o
+	}
+	if path := owners.path(p.UUID); path != "" && o.Path == "" {
+		o.Path, o.Attribution = path, ByUUID
+	}
+	o.Label = owners.label(o.Path)
+	return o
+}

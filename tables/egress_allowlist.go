@@ -1,0 +1,90 @@
+package tables
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"github.com/cipherlens/cipherlens/internal/allowlist"
+	"github.com/osquery/osquery-go/plugin/table"
+)
+
+// Rules gives the allowlist in force and what is wrong with its sources.
+type Rules interface {
+	Rules() (rules []*allowlist.Rule, problems []error)
+}
+
+// CryptoEgressAllowlist is the table of allowlist rules.
+func CryptoEgressAllowlist(source Rules) Definition {
+	return Definition{
+		Name:        "crypto_egress_allowlist",
+		Description: "One allowlist rule: who may talk how to where, approved by whom, why, until when, how often it matched. A rule that could not be read is a row with error.",
+		Examples:    []string{"SELECT name, source, weakness FROM crypto_egress_allowlist WHERE weakness <> '' OR matches = 0"},
+		Columns: []table.ColumnDefinition{
+			text("name", "Name of the rule"),
+			text("source", "File and line, or the setting it comes from"),
+			text("team_id", "Team that must be proven"),
+			text("signing_id", "Signing identifier that must be proven; without team_id Apple's"),
+			text("cdhash", "Code directory hash that must be proven"),
+			text("path", "Path of the executable"),
+			text("verdicts", "Verdicts that it covers, comma-separated; empty: all"),
+			text("app_protocols", "Protocols that it covers; empty: all"),
+			text("networks", "Networks that it covers; empty: all"),
+			text("host_suffixes", "Server names that it covers; empty: all"),
+			text("ports", "Remote ports that it covers; empty: all"),
+			text("approved_by", "Who approved it"),
+			text("reason", "Why"),
+			text("expires", "Last day on which it holds (UTC); empty: never"),
+			integer("expired", "1 when that day is over"),
+			text("weakness", "What makes the rule worth a second look"),
+			bigint("matches", "Flows covered since the rule was loaded"),
+			bigint("last_match", "When last, unix seconds; NULL: never"),
+			text("error", "What is wrong with a rule or file that was left out"),
+		},
+		Rows: func(_ context.Context, _ Query) ([]Row, error) {
+			now := time.Now()
+			rules, problems := source.Rules()
+			rows := make([]Row, 0, len(rules)+len(problems))
+			for _, rule := range rules {
+				rows = append(rows, ruleRow(rule, now))
+			}
+			for _, err := range problems {
+				r := Row{}
+				r.Errors(err)
+				rows = append(rows, r)
+			}
+			return rows, nil
+		},
+	}
+}
+
+func ruleRow(rule *allowlist.Rule, now time.Time) Row {
+	r := Row{}
+	r.Text("name", rule.Name)
+	r.Text("source", rule.Source)
+	r.Text("team_id", rule.TeamID)
+	r.Text("signing_id", rule.SigningID)
+	r.Text("cdhash", rule.CDHash)
+	r.Text("path", rule.Path)
+	r.List("verdicts", rule.Verdicts)
+	r.List("app_protocols", rule.AppProtocols)
+	r.List("networks", rule.Networks)
+	r.List("host_suffixes", rule.HostSuffixes)
+	ports := make([]string, len(rule.Ports))
+	for i, p := range rule.Ports {
+		ports[i] = strconv.Itoa(int(p))
+	}
+	r.List("ports", ports)
+	r.Text("approved_by", rule.ApprovedBy)
+	r.Text("reason", rule.Reason)
+	r.Text("expires", rule.Expires)
+	r.Bool("expired", rule.Expired(now))
+	r.Text("weakness", rule.Weakness(now))
+	matches, last := rule.Matches()
+	r.Int("matches", int64(matches))
+	if last > 0 {
+		r.Int("last_match", last)
+	}
+	r.Errors()
+	return r
+}

@@ -1,0 +1,65 @@
+package tables
+
+import (
+	"context"
+
+	"github.com/osquery/osquery-go/plugin/table"
+
+	"github.com/cipherlens/cipherlens/internal/process"
+)
+
+// Processes lists the running processes, each with the label of its launchd job (systemd unit) where it is known. A host that is only looked at
+// from outside has none.
+type Processes interface {
+	Processes(ctx context.Context) ([]process.Process, error)
+}
+
+// ProcessCryptoLinkage is the table of what running processes reach.
+func ProcessCryptoLinkage(processes Processes, images Images) Definition {
+	columns := []table.ColumnDefinition{
+		key(table.IntegerColumn("pid"), "Process"),
+		key(table.TextColumn("path"), "Its executable"),
+		text("process_name", "Its name"),
+		integer("parent", "Its parent's pid"),
+		integer("uid", "User that it runs as"),
+		bigint("start_time", "When it started, unix seconds"),
+		text("launchd_label", "launchd job (Linux: systemd unit) that it belongs to"),
+	}
+	return Definition{
+		Name:        "process_crypto_linkage",
+		Description: "One crypto provider and class that the executable of one running process reaches; a process without crypto is one row with an empty provider.",
+		Notes:       "Read from the executable's file, not from memory: libraries that were loaded later are not seen. Kernel threads are left out.",
+		Examples:    []string{"SELECT pid, path, provider, symbols FROM process_crypto_linkage WHERE class = 'symmetric' AND evidence = 'strong'"},
+		Columns:     append(columns, linkageColumns()...),
+		Rows: func(ctx context.Context, q Query) ([]Row, error) {
+			all, err := processes.Processes(ctx)
+			if err != nil {
+				return nil, err
+			}
+			var wanted []process.Process
+			var targets []target
+			for _, p := range all {
+				if p.Path != "" && q.WantsInt("pid", int64(p.PID)) && q.Wants("path", p.Path) {
+					wanted = append(wanted, p)
+					targets = append(targets, target{path: p.Path})
+				}
+			}
+			found := analyse(ctx, images, targets)
+			var rows []Row
+			for _, p := range wanted {
+				a := found[target{path: p.Path}.key()]
+				rows = append(rows, reportRows(a.report, func() Row { return processRow(&p) }, a.err)...)
+			}
+			return rows, ctx.Err()
+		},
+	}
+}
+
+func processRow(p *process.Process) Row {
+	r := Row{"path": p.Path, "process_name": p.Name, "launchd_label": p.Label}
+	r.Int("pid", int64(p.PID))
+	r.Int("parent", int64(p.PPID))
+	r.Int("uid", int64(p.UID))
+	r.Int("start_time", p.StartTime)
+	return r
+}
