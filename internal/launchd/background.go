@@ -58,6 +58,11 @@ func parseBackground(data []byte) ([]item, error) {
 	if err != nil {
 		return nil, err
 	}
+	return a.items()
+}
+
+// items reads the records of all users.
+func (a *archive) items() ([]item, error) {
 	store := a.object(a.top["store"])
 	if store == nil {
 		return nil, fmt.Errorf("%w of background items: no store", errArchive)
