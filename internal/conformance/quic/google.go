@@ -15,18 +15,56 @@ func recognizeGoogle(c *conformance.Conversation) (conformance.Judgement, bool) 
 		if len(h.Segments) > 0 && h.Segments[0].Length <= len(first) && h.Segments[0].Length > 0 {
 			first = first[:h.Segments[0].Length]
 		}
-		if !googleHeader(first) {
-			continue
-		}
-		i := bytes.Index(first, []byte("CHLO"))
+		i := googleMessage(first)
 		if i < 0 {
 			continue
 		}
-		j := conformance.Judgement{Verdict: conformance.QUIC, Confidence: 0.97, AppProtocol: "gquic", Reasons: []string{"gquic_chlo"}, Final: true}
-		j.SNI = tagValue(first[i:], "SNI\x00")
-		return j, true
+		return conformance.Judgement{
+			Verdict: conformance.QUIC, Confidence: 0.97, AppProtocol: "gquic", Reasons: []string{"gquic_handshake"}, Final: true,
+			SNI: tagValue(first[i:], "SNI\x00"),
+		}, true
 	}
 	return conformance.Judgement{}, false
+}
+
+// googleMessage returns the offset of a handshake message in a Google QUIC packet: a CHLO behind a header with a version, or a server's
+// answer behind a header with a connection id; -1 when there is none.
+func googleMessage(b []byte) int {
+	const most = 64 // header, hash and frame header are shorter
+	tags := []string{"REJ\x00", "SREJ", "SHLO"}
+	switch {
+	case googleHeader(b):
+		tags = []string{"CHLO", "REJ\x00", "SREJ", "SHLO"}
+	case len(b) < 26 || b[0]&0xc9 != 0x08:
+		return -1
+	}
+	for _, tag := range tags {
+		if i := bytes.Index(b[:min(len(b), most)], []byte(tag)); i > 0 && tagged(b[i:]) {
+			return i
+		}
+	}
+	return -1
+}
+
+// tagged says whether b is a handshake message: name, number of tags, two zeros, then tags with rising end offsets.
+func tagged(b []byte) bool {
+	const mostTags = 128
+	if len(b) < 16 || b[6] != 0 || b[7] != 0 {
+		return false
+	}
+	n := int(binary.LittleEndian.Uint16(b[4:]))
+	if n == 0 || n > mostTags {
+		return false
+	}
+	last := uint32(0)
+	for i := 8; i+8 <= len(b) && n > 0; i, n = i+8, n-1 {
+		end := binary.LittleEndian.Uint32(b[i+4:])
+		if end < last {
+			return false
+		}
+		last = end
+	}
+	return true
 }
 
 // googleHeader says whether b starts with a public header with a version "Q0nn": flags with the version bit, 8 bytes of connection

@@ -1,5 +1,5 @@
 // Package quic recognises QUIC by opening its Initial packets: their keys follow from the connection id, so a header that claims
-// QUIC either holds a ClientHello that decrypts or is an imitation (RFC 9000, 9001, 9369, the drafts from 17 on; Google's versions
+// QUIC either holds a ClientHello that decrypts or is an imitation (RFC 9000, 9001, 9369, the drafts from 22 on; Google's versions
 // by the structure of their own header).
 package quic
 
@@ -18,6 +18,8 @@ const (
 	maxIDs = 4
 	// leastInitial is what a client pads a datagram with an Initial packet to (RFC 9000 section 14.1).
 	leastInitial = 1200
+	// leastFirstID is the shortest connection id that a client may first address (RFC 9000 section 7.2).
+	leastFirstID = 8
 )
 
 // Violations.
@@ -49,6 +51,7 @@ type connection struct {
 	retried          bool
 	joinedLate       bool // what was seen first is not the start of a connection
 	negotiated       bool // a Version Negotiation packet answered
+	greased          int  // whole, padded Initial packets of a version that asks for negotiation
 	version          uint32
 	violations       []string
 	initials         int
@@ -67,7 +70,7 @@ func Recognize(c *conformance.Conversation, _ conformance.Options) (conformance.
 	}
 	client, server := &c.Client, &c.Server
 	if !longHeader(client.Data) && !longHeader(server.Data) {
-		return conformance.Judgement{}, false
+		return judgeShort(c)
 	}
 	j, ok := judge(c, client, server)
 	if !ok || j.Verdict == conformance.TLSMimic {
@@ -150,6 +153,9 @@ func (q *connection) datagram(d *datagram) {
 			return
 		case d.client && isGREASE(p.version):
 			q.remember(&p)
+			if p.typ == typeInitial && !p.cut && len(next) == 0 && len(d.data) >= leastInitial && len(p.dcid) >= leastFirstID {
+				q.greased++
+			}
 			return
 		case !known(p.version):
 			return
@@ -252,6 +258,9 @@ func (q *connection) judgement(c *conformance.Conversation) (conformance.Judgeme
 		}
 	case q.negotiated:
 		j.Reasons, j.TLSVersion = []string{"version_negotiation"}, ""
+	case q.greased > 0 && q.greased == q.clientDatagrams && c.Server.Total == 0:
+		// A probe for Version Negotiation that was not answered, or whose answer was not captured.
+		j.Reasons, j.TLSVersion, j.Confidence = []string{"version_probe"}, "", 0.6
 	case q.forged(c):
 		j.Violations = append(j.Violations, undecryptable)
 	case q.initials > 0 && (q.serverLong || q.joinedLate):

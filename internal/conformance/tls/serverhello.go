@@ -103,3 +103,18 @@ func (h *serverHello) is13() bool { return h.version == version13 || isDraft13(h
 
 // isDraft13 says whether v is a draft of TLS 1.3: IETF's 0x7fXX, Facebook's 0xfbXX and Google's 0x7eXX experiments.
 func isDraft13(v uint16) bool { return v>>8 == draft13Major || v>>8 == 0xfb || v>>8 == 0x7e }
+
+// ServerHello is what packages beside this one need of a ServerHello.
+type ServerHello struct {
+	Version uint16 // negotiated
+	Suite   uint16
+}
+
+// ParseServerHello reads the body of a ServerHello, without its handshake header; ok is false where lengths do not add up.
+func ParseServerHello(body []byte) (h ServerHello, ok bool) {
+	p, ok := parseServerHello(body)
+	if !ok {
+		return ServerHello{}, false
+	}
+	return ServerHello{Version: p.version, Suite: p.suite}, true
+}
