@@ -83,6 +83,10 @@ func TestCorpusLabels(t *testing.T) {
 	}
 	flows, missing, start, client := 0, 0, 0, 0
 	for file, labels := range want {
+		if _, err := os.Stat(filepath.Join(dir, file)); err != nil {
+			t.Log("labelled, but not there:", file)
+			continue
+		}
 		got := map[tuple]*Flow{}
 		table := New(Config{Removed: func(f *Flow) {
 			k := tupleOf(f.Transport, f.Client(), f.Server())

@@ -140,11 +140,12 @@ func (d *decoder) udp(b []byte, length int) error {
 		return ErrTruncated
 	}
 	size := int(binary.BigEndian.Uint16(b[4:]))
-	if size == 0 { // a jumbogram, or segmentation offload
+	// A first fragment says how long the whole datagram is; anywhere else no more can be there than IP holds. 0 is a
+	// jumbogram (RFC 2675), or segmentation offload.
+	if size == 0 || size > length && !d.h.Fragmented {
 		size = length
 	}
-	// A first fragment says how long the whole datagram is; anywhere else more than IP holds is a contradiction.
-	if size < 8 || size > length && !d.h.Fragmented {
+	if size < 8 {
 		return ErrMalformed
 	}
 	h := d.h
