@@ -1,0 +1,235 @@
+package process
+
+import (
+	"errors"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// How much of one core the search for owners may take, and how much of that may be saved up.
+const (
+	searchShare = 0.05
+	searchBurst = 100 * time.Millisecond
+)
+
+const (
+	maxKnown  = 16 << 10 // inodes in each of the two generations of the cache
+	maxRecent = 4        // processes that are asked first
+	maxFiles  = 64 << 10 // open files of a process that are looked at
+	fewFiles  = 512      // open files of a process that is cheap to ask first
+)
+
+// holder is a process that has a socket open. The start time tells it from a later one with its pid.
+type holder struct {
+	pid   int
+	start uint64 // ticks since boot
+}
+
+// owners finds sockets by inode: netlink gives the inode, /proc/<pid>/fd says who has it open.
+type owners struct {
+	diag *diag
+
+	mu       sync.Mutex
+	counts   OwnerStats
+	known    map[uint32]holder
+	older    map[uint32]holder // the generation before
+	young    young
+	recent   []int         // owners found last, the last one first
+	credit   time.Duration // of searching
+	credited time.Time
+}
+
+func (o *owners) open() error {
+	d, err := openDiag()
+	if err != nil {
+		return err
+	}
+	if err := o.young.start(); err != nil {
+		return errors.Join(err, d.close())
+	}
+	o.diag, o.known, o.credit, o.credited = d, map[uint32]holder{}, searchBurst, time.Now()
+	return nil
+}
+
+func (o *owners) close() error { return o.diag.close() }
+
+func (o *owners) stats() OwnerStats {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.counts
+}
+
+func (o *owners) lookup(protocol uint8, local, remote netip.AddrPort) (int, bool) {
+	h, ok := o.find(protocol, local, remote)
+	return h.pid, ok
+}
+
+func (o *owners) owner(protocol uint8, local, remote netip.AddrPort) (Process, bool) {
+	h, ok := o.find(protocol, local, remote)
+	if !ok {
+		return Process{}, false
+	}
+	p, start, err := getStarted(h.pid)
+	return p, err == nil && start == h.start
+}
+
+func (o *owners) find(protocol uint8, local, remote netip.AddrPort) (holder, bool) {
+	s, ok := o.diag.find(protocol, local, remote)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.counts.Asked++
+	if !ok {
+		o.counts.Unknown++
+		return holder{}, false
+	}
+	h, ok := o.cached(s.inode)
+	if !ok {
+		h, ok = o.search(s.inode)
+	}
+	if ok {
+		o.counts.Found++
+	}
+	return h, ok
+}
+
+// cached gives a holder that was found before and still is the same process.
+func (o *owners) cached(inode uint32) (holder, bool) {
+	h, ok := o.known[inode]
+	if !ok {
+		h, ok = o.older[inode]
+	}
+	if !ok {
+		return holder{}, false
+	}
+	s, err := readStat(h.pid)
+	if err != nil || s.start != h.start {
+		delete(o.known, inode)
+		delete(o.older, inode)
+		return holder{}, false
+	}
+	return h, true
+}
+
+// remember keeps the oldest of the processes that share a socket: the others have inherited it.
+func (o *owners) remember(inode uint32, h holder) {
+	if before, ok := o.known[inode]; ok && before.start <= h.start {
+		return
+	}
+	if len(o.known) >= maxKnown {
+		o.known, o.older = map[uint32]holder{}, o.known
+	}
+	o.known[inode] = h
+}
+
+// search looks in /proc, as long as there is credit for it.
+func (o *owners) search(inode uint32) (holder, bool) {
+	start := time.Now()
+	o.credit = min(o.credit+time.Duration(float64(start.Sub(o.credited))*searchShare), searchBurst)
+	o.credited = start
+	if o.credit <= 0 {
+		o.counts.Limited++
+		return holder{}, false
+	}
+	defer func() { o.credit -= time.Since(start) }()
+	return o.searchLikely(inode)
+}
+
+// searchLikely asks the likeliest owners first: those found last, those that are new, all.
+func (o *owners) searchLikely(inode uint32) (holder, bool) {
+	for _, pid := range o.recent {
+		if h, ok := o.searchIn(pid, inode); ok {
+			return h, true
+		}
+	}
+	for _, pid := range o.young.pids() {
+		if h, ok := o.searchIn(pid, inode); ok {
+			return h, true
+		}
+	}
+	o.counts.Walks++
+	pids, err := listPIDs()
+	if err != nil {
+		return holder{}, false
+	}
+	for _, pid := range pids {
+		if h, ok := o.searchIn(pid, inode); ok {
+			return h, true
+		}
+	}
+	return holder{}, false
+}
+
+// searchIn remembers all sockets that a process has open, and says whether inode is one.
+func (o *owners) searchIn(pid int, inode uint32) (holder, bool) {
+	inodes, files := openSockets(pid)
+	if len(inodes) == 0 {
+		return holder{}, false
+	}
+	s, err := readStat(pid)
+	if err != nil {
+		return holder{}, false
+	}
+	h := holder{pid: pid, start: s.start}
+	for _, i := range inodes {
+		o.remember(i, h)
+	}
+	if !slices.Contains(inodes, inode) {
+		return holder{}, false
+	}
+	if files <= fewFiles {
+		o.moveUp(pid)
+	}
+	return h, true
+}
+
+func (o *owners) moveUp(pid int) {
+	o.recent = slices.DeleteFunc(o.recent, func(p int) bool { return p == pid })
+	o.recent = slices.Insert(o.recent, 0, pid)
+	o.recent = o.recent[:min(len(o.recent), maxRecent)]
+}
+
+// openSockets gives the inodes of the sockets that a process has open, and how many files it has.
+func openSockets(pid int) (inodes []uint32, files int) {
+	dir, err := unix.Open("/proc/"+strconv.Itoa(pid)+"/fd", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, 0
+	}
+	defer unix.Close(dir)
+	var entries [8 << 10]byte
+	var link [64]byte
+	var names []string
+	for files < maxFiles {
+		n, err := unix.ReadDirent(dir, entries[:])
+		if err != nil || n <= 0 {
+			return inodes, files
+		}
+		_, _, names = unix.ParseDirent(entries[:n], -1, names[:0])
+		for _, name := range names {
+			files++
+			n, err := unix.Readlinkat(dir, name, link[:])
+			if err != nil {
+				continue
+			}
+			if inode, ok := socketInode(string(link[:n])); ok {
+				inodes = append(inodes, inode)
+			}
+		}
+	}
+	return inodes, files
+}
+
+// socketInode reads "socket:[12345]".
+func socketInode(link string) (uint32, bool) {
+	number, ok := strings.CutPrefix(link, "socket:[")
+	if !ok {
+		return 0, false
+	}
+	inode, err := strconv.ParseUint(strings.TrimSuffix(number, "]"), 10, 32)
+	return uint32(inode), err == nil
+}

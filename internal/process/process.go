@@ -1,0 +1,88 @@
+// Package process says which processes run and which of them owns a socket. It needs root to see other users' processes whole.
+package process
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+)
+
+// ErrNotFound is wrapped when there is no such process (any more).
+var ErrNotFound = errors.New("no such process")
+
+// Process is one process as the operating system describes it. What may not be read is empty, UID and PPID are then -1.
+type Process struct {
+	PID, PPID int
+	UID       int      // real user id
+	StartTime int64    // unix seconds; with PID it names a process for good
+	Path      string   // of the executable; empty for kernel threads
+	Name      string   // as the kernel keeps it: at most 15 bytes on Linux, 31 on macOS
+	Args      []string // the first is the program's name as it was called
+	Label     string   // systemd service on Linux; on macOS the kernel does not know it
+}
+
+// List gives all processes, by pid. Those that end meanwhile are left out.
+func List(ctx context.Context) ([]Process, error) { return list(ctx) }
+
+// Get describes one process.
+func Get(pid int) (Process, error) { return get(pid) }
+
+// CodeIdentity is what the kernel has verified of a running process's code signature (macOS).
+type CodeIdentity struct {
+	Flags    uint32 // CS_VALID 0x1, CS_ADHOC 0x2, CS_RUNTIME 0x10000, CS_PLATFORM_BINARY 0x4000000, CS_DEBUGGED 0x10000000
+	CDHash   string // 40 hex digits; empty for unsigned code
+	Identity string // signing identifier
+	TeamID   string // empty for Apple's and ad hoc signed code
+}
+
+// Identity asks the kernel for the code signature of a process. It wraps errors.ErrUnsupported where there is none to ask for.
+func Identity(pid int) (CodeIdentity, error) { return identity(pid) }
+
+// OwnerStats counts what was asked of an Owners, since it was made.
+type OwnerStats struct {
+	Asked   uint64 // lookups
+	Found   uint64
+	Unknown uint64 // the kernel knows no such socket: it is closed, or of another network namespace
+	Limited uint64 // no time left to look for the process: ask again
+	Walks   uint64 // walks over the open files of all processes
+}
+
+// Owners finds the process that owns a socket. Its methods may be called at the same time.
+type Owners struct{ owners }
+
+// NewOwners opens what Lookup needs. Close it after use.
+func NewOwners() (*Owners, error) {
+	o := &Owners{}
+	if err := o.open(); err != nil {
+		return nil, err
+	}
+	return o, nil
+}
+
+// Close gives back what NewOwners opened.
+func (o *Owners) Close() error { return o.close() }
+
+// Lookup gives the process that has the socket of a flow: protocol 6 (TCP) or 17 (UDP), local and remote address as packets
+// show them. UDP sockets that are not bound to an address or not connected count as well, and IPv4 flows of IPv6 sockets. It
+// takes a share of one core at most: when that is used up, ok is false and Stats().Limited has grown, and asking again some
+// milliseconds later finds what still lives.
+func (o *Owners) Lookup(protocol uint8, local, remote netip.AddrPort) (pid int, ok bool) {
+	return o.lookup(protocol, unmap(local), unmap(remote))
+}
+
+// Owner is Lookup and Get in one, which a reused pid cannot mislead.
+func (o *Owners) Owner(protocol uint8, local, remote netip.AddrPort) (Process, bool) {
+	return o.owner(protocol, unmap(local), unmap(remote))
+}
+
+// Stats counts lookups, for the sensor's report on itself.
+func (o *Owners) Stats() OwnerStats { return o.stats() }
+
+func unmap(a netip.AddrPort) netip.AddrPort {
+	return netip.AddrPortFrom(a.Addr().Unmap().WithZone(""), a.Port())
+}
+
+const (
+	protocolTCP = 6
+	protocolUDP = 17
+)
