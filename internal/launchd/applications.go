@@ -110,7 +110,7 @@ func (s *scan) bundles(ctx context.Context, p place, ext string, a *allowance, l
 // bundle makes a Job of the bundle p.dir; it is false when that was done or nothing more may be read.
 func (s *scan) bundle(p place, a *allowance) bool {
 	name := infoPath(p.dir)
-	if !s.first(name) {
+	if !s.first(s.real(name)) {
 		return false
 	}
 	d, size := s.load(name)

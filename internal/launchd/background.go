@@ -196,7 +196,7 @@ func (s *scan) known(ctx context.Context, i item, at string, homes []home, a *al
 	case i.kind&(typeAgent|typeDaemon) != 0 && isPlistName(path.Base(at)):
 		p.daemon = i.kind&typeDaemon != 0
 		p.domain = i.domain(p)
-		s.file(ctx, at, p, a)
+		s.file(ctx, at, s.real(at), p, a)
 	case i.kind&(typeApp|typeLoginItem) != 0 && strings.EqualFold(path.Ext(at), ".app") && (i.on() || i.kind&typeLoginItem != 0):
 		p.domain = DomainLoginItem
 		s.bundle(p, a)
@@ -204,7 +204,8 @@ func (s *scan) known(ctx context.Context, i item, at string, homes []home, a *al
 	default:
 		return 0, false
 	}
-	return s.indexOf(at)
+	index, ok = s.seen[s.real(at)]
+	return index, ok
 }
 
 func (i item) domain(p place) string {
@@ -217,15 +218,6 @@ func (i item) domain(p place) string {
 		return DomainUser
 	}
 	return DomainAgent
-}
-
-func (s *scan) indexOf(name string) (index int, ok bool) {
-	real, err := s.root.Resolve(name)
-	if err != nil {
-		real = name
-	}
-	index, ok = s.seen[real]
-	return index, ok
 }
 
 // enclosingApp gives the innermost application's folder that a path is in.

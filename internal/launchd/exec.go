@@ -106,22 +106,29 @@ func (x *exec) inspect(name string) file {
 		x.note(err)
 		return file{kind: PayloadMissing}
 	}
-	if info, err := x.root.Stat(real); err == nil && info.IsDir() {
-		return file{real: real, kind: PayloadBundle}
-	}
 	f, err := x.root.Open(real)
 	if err != nil {
-		x.note(err)
-		if errors.Is(err, fs.ErrPermission) {
-			return file{real: real, kind: PayloadScript}
-		}
-		return file{kind: PayloadMissing}
+		return x.unopened(real, err)
 	}
 	defer func() { _ = f.Close() }()
 	head := make([]byte, headSize)
 	n, _ := f.ReadAt(head, 0)
 	head = head[:n]
 	return file{real: real, kind: kindOfHead(head), line: shebang(head)}
+}
+
+// unopened says what a path is that could not be opened.
+func (x *exec) unopened(real string, err error) file {
+	if errors.Is(err, rootfs.ErrNotRegular) {
+		if info, err := x.root.Stat(real); err == nil && info.IsDir() {
+			return file{real: real, kind: PayloadBundle}
+		}
+	}
+	x.note(err)
+	if errors.Is(err, fs.ErrPermission) {
+		return file{real: real, kind: PayloadScript}
+	}
+	return file{kind: PayloadMissing}
 }
 
 // note keeps the first error.

@@ -56,7 +56,7 @@ func TestBadFilesAreRows(t *testing.T) {
 		want["device"] = "not a regular file: a device"
 	}
 	if bindSocket(t, tr.path(agents+"socket.plist")) {
-		want["socket"] = "no such device or address"
+		want["socket"] = "not a regular file: a socket"
 	}
 
 	start := time.Now()
@@ -182,9 +182,9 @@ func TestOneHomeDoesNotCostOthers(t *testing.T) {
 func TestTooManyPlists(t *testing.T) {
 	t.Parallel()
 	tr := newTree(t)
-	require.NoError(t, os.MkdirAll(tr.path("/Library/LaunchDaemons"), 0o755)) //nolint:gosec // a test's folder
-	for i := range maxPlists + 1 {
-		require.NoError(t, os.Symlink("gone", tr.path(fmt.Sprintf("/Library/LaunchDaemons/%d.plist", i))))
+	tr.write("/Library/LaunchDaemons/0.plist", "")
+	for i := range maxPlists {
+		require.NoError(t, os.Link(tr.path("/Library/LaunchDaemons/0.plist"), tr.path(fmt.Sprintf("/Library/LaunchDaemons/%d.plist", i+1))))
 	}
 	jobs, errs := Jobs(context.Background(), tr.root())
 	require.Len(t, jobs, maxPlists)

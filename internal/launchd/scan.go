@@ -128,31 +128,43 @@ func (a *allowance) spent() bool { return a != nil && (a.files < 0 || a.bytes < 
 
 // folder reads the property lists of one folder.
 func (s *scan) folder(ctx context.Context, p place, a *allowance) {
-	names, err := s.list(p.dir)
+	entries, err := s.entries(p.dir)
 	if err != nil {
 		s.fail(err)
 	}
+	if len(entries) == 0 {
+		return
+	}
+	real, err := s.root.Resolve(p.dir)
+	if err != nil {
+		s.fail(err)
+		return
+	}
 	count := 0
-	for _, name := range names {
-		if !isPlistName(name) {
+	for _, e := range entries {
+		if !isPlistName(e.Name()) {
 			continue
 		}
 		if count++; count > maxPlists {
 			s.fail(fmt.Errorf("%s: %w: more than %d property lists", p.dir, errBudget, maxPlists))
 			return
 		}
-		if !s.file(ctx, path.Join(p.dir, name), p, a) {
+		target := path.Join(real, e.Name())
+		if e.Type()&fs.ModeSymlink != 0 {
+			target = s.real(target)
+		}
+		if !s.file(ctx, path.Join(p.dir, e.Name()), target, p, a) {
 			return
 		}
 	}
 }
 
-// file reads one property list unless that was done; it is false when there is no allowance or time left.
-func (s *scan) file(ctx context.Context, name string, p place, a *allowance) bool {
+// file reads one property list, whose path leads to real, unless that was done; it is false when there is no allowance or time left.
+func (s *scan) file(ctx context.Context, name, real string, p place, a *allowance) bool {
 	if ctx.Err() != nil {
 		return false
 	}
-	if !s.first(name) {
+	if !s.first(real) {
 		return true
 	}
 	job, size := s.read(name, p)
@@ -170,11 +182,7 @@ func (s *scan) add(job Job, size int, p place, a *allowance) bool {
 }
 
 // first says whether a file is met for the first time, by whatever path. The job that comes of it must be added next.
-func (s *scan) first(name string) bool {
-	real, err := s.root.Resolve(name)
-	if err != nil {
-		real = name
-	}
+func (s *scan) first(real string) bool {
 	if _, again := s.seen[real]; again {
 		return false
 	}
@@ -182,12 +190,26 @@ func (s *scan) first(name string) bool {
 	return true
 }
 
-// list gives the names in a folder; one that is not there has none.
-func (s *scan) list(dir string) ([]string, error) {
+// real resolves a path; one that leads nowhere stays as it is.
+func (s *scan) real(name string) string {
+	if real, err := s.root.Resolve(name); err == nil {
+		return real
+	}
+	return name
+}
+
+// entries lists a folder; one that is not there is empty.
+func (s *scan) entries(dir string) ([]fs.DirEntry, error) {
 	entries, err := s.root.ReadDir(dir, maxEntries)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		err = nil
 	}
+	return entries, err
+}
+
+// list gives the names in a folder.
+func (s *scan) list(dir string) ([]string, error) {
+	entries, err := s.entries(dir)
 	names := make([]string, len(entries))
 	for i, e := range entries {
 		names[i] = e.Name()

@@ -12,6 +12,9 @@ import (
 // maxDirEntries bounds one folder's listing while globbing.
 const maxDirEntries = 100_000
 
+// maxPath is Linux's PATH_MAX; macOS has 1,024. Nothing deeper can be named by a program.
+const maxPath = 4_096
+
 func sortEntries(entries []fs.DirEntry) {
 	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
 }
@@ -36,7 +39,7 @@ func (g *globber) walk(ctx context.Context, dir string, rest []string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if len(rest) == 0 {
+	if len(rest) == 0 || len(dir) > maxPath {
 		return nil
 	}
 	part, last := rest[0], len(rest) == 1
@@ -78,6 +81,9 @@ func (g *globber) step(ctx context.Context, name string, last bool, rest []strin
 // matchPercent says whether name matches pattern, in which "%" stands for any characters.
 func matchPercent(pattern, name string) bool {
 	parts := strings.Split(pattern, "%")
+	if len(parts) == 1 {
+		return name == pattern
+	}
 	if !strings.HasPrefix(name, parts[0]) {
 		return false
 	}

@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -25,6 +26,9 @@ var ErrTooLarge = errors.New("file too large")
 
 // maxLinks is how many symbolic links one path may go through: Linux's MAXSYMLINKS; macOS allows 32.
 const maxLinks = 40
+
+// maxComponents bounds what links may make of a path: each of them can hold 500 components, and each component costs a look.
+const maxComponents = 2_048
 
 // Root is the file system of one host. Its methods may be called at the same time.
 type Root struct {
@@ -53,40 +57,54 @@ func (r *Root) Live() bool { return path.Clean(r.dir) == "/" }
 // Resolve gives the absolute path, free of links, that name leads to on that host. A name that is not absolute is taken
 // from "/". The last component must exist.
 func (r *Root) Resolve(name string) (string, error) {
+	real, _, err := r.resolve(name)
+	return real, err
+}
+
+// resolve also describes what is there; the description is nil for "/".
+func (r *Root) resolve(name string) (string, fs.FileInfo, error) {
 	if strings.IndexByte(name, 0) >= 0 {
-		return "", &fs.PathError{Op: "resolve", Path: name, Err: fs.ErrInvalid}
+		return "", nil, &fs.PathError{Op: "resolve", Path: name, Err: fs.ErrInvalid}
 	}
 	todo := split(name)
 	done := make([]string, 0, len(todo))
+	var found fs.FileInfo // of the last of done
 	for links := 0; len(todo) > 0; {
 		part := todo[0]
 		todo = todo[1:]
 		if part == ".." {
-			done = done[:max(0, len(done)-1)]
+			if found != nil && !found.IsDir() {
+				return "", nil, &fs.PathError{Op: "open", Path: name, Err: unix.ENOTDIR}
+			}
+			done, found = done[:max(0, len(done)-1)], nil
 			continue
 		}
 		at := strings.Join(append(done, part), "/")
 		info, err := r.root.Lstat(at)
 		if err != nil {
-			return "", &fs.PathError{Op: "open", Path: name, Err: cause(err)}
+			return "", nil, &fs.PathError{Op: "open", Path: name, Err: cause(err)}
 		}
 		if info.Mode()&fs.ModeSymlink == 0 {
-			done = append(done, part)
+			done, found = append(done, part), info
 			continue
 		}
 		if links++; links > maxLinks {
-			return "", &fs.PathError{Op: "open", Path: name, Err: unix.ELOOP}
+			return "", nil, &fs.PathError{Op: "open", Path: name, Err: unix.ELOOP}
 		}
 		target, err := r.root.Readlink(at)
 		if err != nil {
-			return "", &fs.PathError{Op: "readlink", Path: name, Err: cause(err)}
+			return "", nil, &fs.PathError{Op: "readlink", Path: name, Err: cause(err)}
 		}
 		if path.IsAbs(target) {
 			done = done[:0]
 		}
-		todo = append(split(target), todo...)
+		// A link's target is a path of its own: the folder that it begins in is one, whatever was found last.
+		found = nil
+		if todo = append(split(target), todo...); len(todo) > maxComponents {
+			return "", nil, &fs.PathError{Op: "open", Path: name, Err: unix.ENAMETOOLONG}
+		}
 	}
-	return "/" + strings.Join(done, "/"), nil
+	return "/" + strings.Join(done, "/"), found, nil
 }
 
 // split cuts a path into its components without "" and ".".
@@ -109,26 +127,66 @@ func cause(err error) error {
 	return err
 }
 
-// Open opens a regular file for reading, through links. Anything else is ErrNotRegular, and never blocks.
+// Open opens a regular file for reading, through links. Anything else is ErrNotRegular, and is not even opened: it could block (FIFO),
+// or do something (device).
 func (r *Root) Open(name string) (*os.File, error) {
-	real, err := r.Resolve(name)
-	if err != nil {
+	if f := r.openPlain(name); f != nil {
+		return f, nil
+	}
+	real, info, err := r.resolve(name)
+	switch {
+	case err != nil:
+		return nil, err
+	case info == nil || !info.Mode().IsRegular():
+		if info, err = r.root.Lstat(rel(real)); err != nil {
+			return nil, &fs.PathError{Op: "open", Path: name, Err: cause(err)}
+		}
+	}
+	if err := regular(name, info); err != nil {
 		return nil, err
 	}
-	// O_NONBLOCK keeps a FIFO from blocking; O_NOFOLLOW closes the gap between Resolve and here.
+	return r.open(name, real)
+}
+
+// openPlain is the short way for a path that ends in a regular file and has no ".." and no links that need a second look; nil for others.
+func (r *Root) openPlain(name string) *os.File {
+	parts := split(name)
+	if len(parts) == 0 || strings.IndexByte(name, 0) >= 0 || slices.Contains(parts, "..") {
+		return nil
+	}
+	plain := "/" + strings.Join(parts, "/")
+	if info, err := r.root.Lstat(rel(plain)); err != nil || !info.Mode().IsRegular() {
+		return nil
+	}
+	f, err := r.open(name, plain)
+	if err != nil {
+		return nil
+	}
+	return f
+}
+
+// open opens what was found to be a regular file, and looks again: it may have been replaced in between.
+func (r *Root) open(name, real string) (*os.File, error) {
 	f, err := r.root.OpenFile(rel(real), os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW|unix.O_NOCTTY, 0)
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: cause(err)}
 	}
 	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = &fs.PathError{Op: "open", Path: name, Err: fmt.Errorf("%w: %s", ErrNotRegular, kind(info.Mode()))}
+	if err == nil {
+		err = regular(name, info)
 	}
 	if err != nil {
 		_ = f.Close()
 		return nil, err
 	}
 	return f, nil
+}
+
+func regular(name string, info fs.FileInfo) error {
+	if info.Mode().IsRegular() {
+		return nil
+	}
+	return &fs.PathError{Op: "open", Path: name, Err: fmt.Errorf("%w: %s", ErrNotRegular, kind(info.Mode()))}
 }
 
 // kind names what a file is, for error messages.
