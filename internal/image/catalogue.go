@@ -86,6 +86,11 @@ func likelihood(provider string) int {
 // apart by it; a library that the catalogue does not know for this symbol gives nil.
 func (c *catalogue) lookup(symbol, library string) *entry {
 	for _, e := range c.imports[symbol] {
+		if slices.Contains(e.libraries, library) {
+			return e
+		}
+	}
+	for _, e := range c.imports[symbol] {
 		if e.in(library) {
 			return e
 		}
@@ -114,11 +119,7 @@ func (e *entry) in(library string) bool {
 		switch stem, pattern := strings.CutSuffix(l, ".*"); {
 		case pattern && hasStem(path.Base(library), stem):
 			return true
-		case !pattern && l == "/usr/lib/libboringssl.dylib":
-			if library == l {
-				return true
-			}
-		case !pattern && systemLibrary(library):
+		case !pattern && e.provider != "apple_boringssl" && systemLibrary(library):
 			return true
 		}
 	}

@@ -1,7 +1,6 @@
 package image
 
 import (
-	"context"
 	"io"
 	"strings"
 
@@ -12,6 +11,7 @@ import (
 type contents struct {
 	r         io.ReaderAt
 	texts     []region // constants and strings
+	symbols   []region // symbol tables' names, where imports are too
 	code      region   // machine code, to tell packed from plain
 	names     region   // Go's pclntab
 	end       region   // the last bytes, where archives are appended
@@ -37,7 +37,9 @@ func machoContents(r io.ReaderAt, size int64, s *macho.Slice) contents {
 	}
 	for _, seg := range s.Segments {
 		c.sections = append(c.sections, seg.Name)
-		if seg.Name == "__LINKEDIT" || len(seg.Sections) == 0 {
+		if seg.Name == "__LINKEDIT" {
+			c.symbols = append(c.symbols, clamp(seg.FileOffset, seg.FileSize))
+		} else if len(seg.Sections) == 0 {
 			c.texts = append(c.texts, clamp(seg.FileOffset, seg.FileSize))
 		}
 		for _, sec := range seg.Sections {
@@ -86,6 +88,8 @@ func (e *elfFile) contents() contents {
 				c.code = at
 			}
 		case strings.HasPrefix(s.name, ".debug"):
+		case s.name == ".strtab" || s.name == ".dynstr":
+			c.symbols = append(c.symbols, at)
 		default:
 			c.texts = append(c.texts, at)
 		}
@@ -104,6 +108,3 @@ func (e *elfFile) contents() contents {
 	c.end = clamp(size-min(size, maxEnd), maxEnd)
 	return c
 }
-
-// look finds what is linked into u, and what it runs on.
-func (f *facts) look(_ context.Context, u *unit, c contents) {}
