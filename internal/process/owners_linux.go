@@ -142,7 +142,7 @@ func (o *owners) search(inode uint32) (holder, bool) {
 
 // searchLikely asks the likeliest owners first: those found last, those that are new, all.
 func (o *owners) searchLikely(inode uint32) (holder, bool) {
-	for _, pid := range o.recent {
+	for _, pid := range slices.Clone(o.recent) {
 		if h, ok := o.searchIn(pid, inode); ok {
 			return h, true
 		}
@@ -169,6 +169,7 @@ func (o *owners) searchLikely(inode uint32) (holder, bool) {
 func (o *owners) searchIn(pid int, inode uint32) (holder, bool) {
 	inodes, files := openSockets(pid)
 	if len(inodes) == 0 {
+		o.recent = without(o.recent, pid)
 		return holder{}, false
 	}
 	s, err := readStat(pid)
@@ -189,9 +190,12 @@ func (o *owners) searchIn(pid int, inode uint32) (holder, bool) {
 }
 
 func (o *owners) moveUp(pid int) {
-	o.recent = slices.DeleteFunc(o.recent, func(p int) bool { return p == pid })
-	o.recent = slices.Insert(o.recent, 0, pid)
+	o.recent = slices.Insert(without(o.recent, pid), 0, pid)
 	o.recent = o.recent[:min(len(o.recent), maxRecent)]
+}
+
+func without(pids []int, pid int) []int {
+	return slices.DeleteFunc(pids, func(p int) bool { return p == pid })
 }
 
 // openSockets gives the inodes of the sockets that a process has open, and how many files it has.

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -14,7 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // ticks is USER_HZ, the unit of /proc/<pid>/stat, which is 100 on every architecture that Go has.
@@ -143,7 +143,7 @@ type stat struct {
 
 func readStat(pid int) (stat, error) {
 	b, err := readProc("/proc/" + strconv.Itoa(pid) + "/stat")
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) {
 		return stat{}, fmt.Errorf("process: %d: %w", pid, ErrNotFound)
 	}
 	if err != nil {
@@ -195,23 +195,26 @@ var bootTime = sync.OnceValue(func() int64 {
 // startTime turns ticks since boot into unix seconds.
 func startTime(start uint64) int64 { return bootTime() + int64(start/ticks) }
 
-// readProc reads a file in /proc up to maxProcFile, in as few calls as it takes: most of them fit into the first.
+// readProc reads a file in /proc up to maxProcFile, most of them in one call. Package os would try to poll it first.
 func readProc(name string) ([]byte, error) {
-	f, err := os.Open(name)
+	fd, err := unix.Open(name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, err
+		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
 	}
-	defer f.Close()
+	defer unix.Close(fd)
 	b := make([]byte, 0, 4<<10)
 	for len(b) < maxProcFile {
-		n, err := f.Read(b[len(b):cap(b)])
-		b = b[:len(b)+n]
-		if errors.Is(err, io.EOF) {
-			return b, nil
+		n, err := unix.Read(fd, b[len(b):cap(b)])
+		if errors.Is(err, unix.EINTR) {
+			continue
 		}
 		if err != nil {
-			return nil, err
+			return nil, &fs.PathError{Op: "read", Path: name, Err: err}
 		}
+		if n == 0 {
+			break
+		}
+		b = b[:len(b)+n]
 		if len(b) == cap(b) {
 			b = slices.Grow(b, cap(b))
 		}

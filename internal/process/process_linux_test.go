@@ -158,11 +158,11 @@ func TestParseStat(t *testing.T) {
 func TestServiceOf(t *testing.T) {
 	t.Parallel()
 	for group, want := range map[string]string{
-		"0::/system.slice/ssh.service\n":                                                    "ssh.service",
-		"0::/system.slice/system-getty.slice/getty@tty1.service\n":                          "getty@tty1.service",
+		"0::/system.slice/ssh.service\n":                                                     "ssh.service",
+		"0::/system.slice/system-getty.slice/getty@tty1.service\n":                           "getty@tty1.service",
 		"0::/user.slice/user-1000.slice/user@1000.service/app.slice/app-x.service/payload\n": "app-x.service",
-		"0::/user.slice/user-1000.slice/session-3.scope\n":                                  "",
-		"12:pids:/init.scope\n1:name=systemd:/system.slice/cron.service\n0::/\n":            "cron.service",
+		"0::/user.slice/user-1000.slice/session-3.scope\n":                                   "",
+		"12:pids:/init.scope\n1:name=systemd:/system.slice/cron.service\n0::/\n":             "cron.service",
 		"0::/\n": "", "": "", "0::\n": "", "nonsense": "",
 	} {
 		require.Equal(t, want, serviceOf(group), group)
