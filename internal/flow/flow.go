@@ -74,7 +74,7 @@ func (f *Flow) CommunityID() string { return CommunityID(f.Transport, f.Client()
 // Alert says whether the flow was judged to be an alert.
 func (f *Flow) Alert() bool { return f.Judgement.Verdict.Alert() }
 
-// key is a 5-tuple with its ends in order, so that both directions share it. It has no padding: the runtime hashes it in one go.
+// key is a 5-tuple with its ends in order, so that both directions share it.
 type key struct {
 	lo, hi         [16]byte
 	loPort, hiPort uint16

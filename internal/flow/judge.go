@@ -189,9 +189,7 @@ func (t *Table) remove(f *Flow) {
 		t.conclude(f)
 	}
 	t.lists.remove(f)
-	if t.flows[f.key] == f {
-		delete(t.flows, f.key)
-	}
+	t.flows.remove(f)
 	t.count--
 	if t.config.Removed != nil {
 		t.config.Removed(f)

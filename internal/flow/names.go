@@ -18,11 +18,12 @@ type names struct {
 
 // compact gives j with its strings and lists shared.
 func (n *names) compact(j conformance.Judgement) conformance.Judgement {
-	for _, s := range []*string{&j.AppProtocol, &j.TLSVersion, &j.SNI, &j.ALPN, &j.JA4} {
+	for _, s := range [...]*string{&j.AppProtocol, &j.TLSVersion, &j.ALPN, &j.JA4} {
 		if *s != "" {
 			*s = unique.Make(*s).Value()
 		}
 	}
+	j.SNI = strings.Clone(j.SNI) // too many different ones to share, and it may be part of something larger
 	j.Reasons, j.Violations = n.list(j.Reasons), n.list(j.Violations)
 	return j
 }

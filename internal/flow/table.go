@@ -72,7 +72,7 @@ type Table struct {
 	config   Config
 	clock    clock
 	swept    int64
-	flows    map[key]*Flow
+	flows    index
 	lists    lists
 	count    int
 	maxFlows int
@@ -102,7 +102,7 @@ func New(c Config) *Table {
 	// A quarter of the samples' half is for their tables, the rest for the bytes.
 	t := &Table{
 		config:   c,
-		flows:    make(map[key]*Flow),
+		flows:    newIndex(),
 		maxFlows: half / MaxFlowBytes,
 		maxMade:  half / 4 / int(unsafe.Sizeof(sample{})),
 	}
@@ -135,7 +135,7 @@ func (t *Table) add(p *capture.Packet) {
 		return
 	}
 	k, fromLow := keyOf(h)
-	f := t.flows[k]
+	f := t.flows.find(&k)
 	if f != nil && t.superseded(f, fromLow, h) {
 		t.conclude(f)
 		f = nil
@@ -203,7 +203,7 @@ func (t *Table) open(k key, fromLow bool, h *Header, p *capture.Packet) *Flow {
 	f.StartSeen = h.Transport == UDP
 	f.Judgement.Verdict = conformance.Undetermined
 	f.opened, f.touched = t.clock.now, t.clock.now
-	t.flows[k] = f
+	t.flows.put(f)
 	t.count++
 	t.stats.Opened++
 	t.lists.put(f, bare, t.clock.now)

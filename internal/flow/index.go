@@ -1,0 +1,88 @@
+package flow
+
+import "hash/maphash"
+
+// minSlots is an index's first size; sizes are powers of two.
+const minSlots = 64
+
+// index finds flows by key: open addressing with linear probing. Beside Go's own map it saves the second copy of each key,
+// which is more than a tenth of what a flow may cost, and one cache miss. The hash is seeded, so that nobody outside can
+// choose ports that collide.
+type index struct {
+	seed   maphash.Seed
+	hashes []uint32
+	flows  []*Flow // nil: free
+	count  int
+}
+
+func newIndex() index {
+	return index{seed: maphash.MakeSeed(), hashes: make([]uint32, minSlots), flows: make([]*Flow, minSlots)}
+}
+
+func (x *index) hash(k *key) uint32 { return uint32(maphash.Comparable(x.seed, *k)) }
+
+// find is the flow of key k, or nil.
+func (x *index) find(k *key) *Flow {
+	h := x.hash(k)
+	mask := len(x.flows) - 1
+	for i := int(h) & mask; x.flows[i] != nil; i = (i + 1) & mask {
+		if x.hashes[i] == h && x.flows[i].key == *k {
+			return x.flows[i]
+		}
+	}
+	return nil
+}
+
+// put makes f the flow of its key, in place of another.
+func (x *index) put(f *Flow) {
+	if (x.count+1)*4 > len(x.flows)*3 {
+		x.grow()
+	}
+	if x.insert(f, x.hash(&f.key)) {
+		x.count++
+	}
+}
+
+// insert says whether a free slot was taken.
+func (x *index) insert(f *Flow, h uint32) bool {
+	mask := len(x.flows) - 1
+	i := int(h) & mask
+	for ; x.flows[i] != nil; i = (i + 1) & mask {
+		if x.hashes[i] == h && x.flows[i].key == f.key {
+			x.flows[i] = f
+			return false
+		}
+	}
+	x.hashes[i], x.flows[i] = h, f
+	return true
+}
+
+func (x *index) grow() {
+	hashes, flows := x.hashes, x.flows
+	x.hashes, x.flows = make([]uint32, 2*len(flows)), make([]*Flow, 2*len(flows))
+	for i, f := range flows {
+		if f != nil {
+			x.insert(f, hashes[i])
+		}
+	}
+}
+
+// remove takes f out, unless another flow has its key by now. Flows after it move up, so that no probe ends too early.
+func (x *index) remove(f *Flow) {
+	mask := len(x.flows) - 1
+	i := int(x.hash(&f.key)) & mask
+	for ; x.flows[i] != f; i = (i + 1) & mask {
+		if x.flows[i] == nil {
+			return
+		}
+	}
+	x.count--
+	for j := (i + 1) & mask; x.flows[j] != nil; j = (j + 1) & mask {
+		home := int(x.hashes[j]) & mask
+		if (j-home)&mask >= (j-i)&mask { // its probe passes i
+			x.hashes[i], x.flows[i] = x.hashes[j], x.flows[j]
+			i = j
+		}
+	}
+	x.flows[i] = nil
+}
