@@ -1,5 +1,13 @@
-// Package randomness says how random a sample of bytes is, calibrated for the sample's length. Pure functions.
 package randomness
+
+import "math"
+
+// The bounds of a sample, in bytes. A shorter one is too short to say anything; of a longer one the first MaxSample bytes
+// are judged.
+const (
+	MinSample = 16
+	MaxSample = 4096
+)
 
 // Stats are the figures of one sample.
 type Stats struct {
@@ -8,4 +16,98 @@ type Stats struct {
 	EntropyRatio   float64 // Entropy over what N uniform bytes give on average
 	Chi2P          float64 // p-value of the chi-square test against uniform bytes
 	PrintableRatio float64 // share of bytes in 0x20..0x7e, tab, CR, LF
+
+	// Likelihood is the share of equally long uniform samples that look no more random than this one, 0..1. It is spread evenly
+	// over 0..1 where the bytes are uniform, and is 0 for samples shorter than MinSample.
+	Likelihood float64
+}
+
+// Judge measures a sample. It does not allocate; its cost is linear in the sample's length.
+func Judge(sample []byte) Stats {
+	sample = sample[:min(len(sample), MaxSample)]
+	s := Stats{N: len(sample)}
+	if s.N == 0 {
+		return s
+	}
+	var c counts
+	c.count(sample)
+	s.Entropy = c.entropy()
+	if mean := meanEntropy(s.N); mean > 0 {
+		s.EntropyRatio = s.Entropy / mean
+	}
+	s.Chi2P = c.chiSquareP()
+	s.PrintableRatio = c.share(func(b byte) bool { return b >= 0x20 && b <= 0x7e || b == '\t' || b == '\r' || b == '\n' })
+	if s.N >= MinSample {
+		s.Likelihood = calibrated(s.N, harmonicMean(c.tests(sample)))
+	}
+	return s
+}
+
+// Random says whether a share threshold (0..1) of equally long uniform samples would be called random along with this one.
+func (s Stats) Random(threshold float64) bool {
+	return s.N >= MinSample && s.Likelihood >= 1-threshold
+}
+
+// harmonicMean combines the p-values of dependent tests: small where any of them is small, and hardly larger than their
+// smallest times their number (Wilson, PNAS 116:1195, 2019).
+func harmonicMean(p [tests]float64) float64 {
+	sum := 0.0
+	for _, v := range p {
+		sum += 1 / max(v, 1e-200)
+	}
+	return tests / sum
+}
+
+// calibrated turns the combined p-value of n uniform bytes into one that is spread evenly over 0..1, by the table that
+// TestCalibration makes.
+func calibrated(n int, combined float64) float64 {
+	i := gridIndex(n)
+	if i+1 == len(calibration) || calibration[i].n == n {
+		return calibration[i].level(combined)
+	}
+	lo, hi := &calibration[i], &calibration[i+1]
+	w := math.Log(float64(n)/float64(lo.n)) / math.Log(float64(hi.n)/float64(lo.n))
+	return math.Exp((1-w)*math.Log(lo.level(combined)) + w*math.Log(hi.level(combined)))
+}
+
+// gridIndex is the index of the last row of the calibration whose n is not above n.
+func gridIndex(n int) int {
+	lo, hi := 0, len(calibration)
+	for hi-lo > 1 {
+		if mid := (lo + hi) / 2; calibration[mid].n <= n {
+			lo = mid
+		} else {
+			hi = mid
+		}
+	}
+	return lo
+}
+
+// A calibrationRow says for uniform samples of n bytes which combined p-value the share levels[i] of them stays at or below.
+type calibrationRow struct {
+	n         int
+	entropySD float64 // standard deviation of the plug-in entropy, bits a byte
+	quantiles [len(levels)]float64
+}
+
+// levels are the shares at which the calibration is tabulated.
+var levels = [...]float64{1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 0.2, 0.5, 1}
+
+// level is the share of uniform samples whose combined p-value is at most p: between the tabulated points in proportion on
+// logarithmic scales, below them in proportion to p.
+func (r *calibrationRow) level(p float64) float64 {
+	if p <= r.quantiles[0] {
+		return max(levels[0]*p/r.quantiles[0], 1e-200)
+	}
+	for i := 1; i < len(levels); i++ {
+		if p <= r.quantiles[i] {
+			a, b := r.quantiles[i-1], r.quantiles[i]
+			if a == b {
+				return levels[i]
+			}
+			w := math.Log(p/a) / math.Log(b/a)
+			return levels[i-1] * math.Pow(levels[i]/levels[i-1], w)
+		}
+	}
+	return 1
 }

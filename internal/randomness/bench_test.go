@@ -1,0 +1,19 @@
+package randomness
+
+import (
+	"fmt"
+	"testing"
+)
+
+func BenchmarkJudge(b *testing.B) {
+	for _, n := range []int{16, 64, 256, 1024, 4096} {
+		sample := make([]byte, n)
+		_, _ = uniform("bench", n).Read(sample)
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				_ = Judge(sample)
+			}
+		})
+	}
+}

@@ -1,0 +1,232 @@
+package randomness
+
+import (
+	"math"
+	"math/bits"
+)
+
+// tests is the number of p-values that counts.tests gives.
+const tests = 15
+
+// printable is the share of uniform bytes in 0x20..0x7e.
+const printable = 95.0 / 256
+
+// counts is what one pass over a sample yields.
+type counts struct {
+	n            int
+	bytes        [256]uint16
+	planes       [8]int // bytes with bit i set
+	transitions  int    // changes between neighbouring bits, most significant bit first
+	printableRun int    // longest run of bytes in 0x20..0x7e
+	equalRun     int    // longest run of one byte value
+}
+
+func (c *counts) count(sample []byte) {
+	c.n = len(sample)
+	printableRun, equalRun := 0, 0
+	for i, b := range sample {
+		c.bytes[b]++
+		c.transitions += bits.OnesCount8((b ^ b>>1) & 0x7f)
+		if i > 0 {
+			c.transitions += int((b>>7 ^ sample[i-1]) & 1)
+		}
+		if b >= 0x20 && b <= 0x7e {
+			printableRun++
+			c.printableRun = max(c.printableRun, printableRun)
+		} else {
+			printableRun = 0
+		}
+		if i > 0 && b == sample[i-1] {
+			equalRun++
+		} else {
+			equalRun = 1
+		}
+		c.equalRun = max(c.equalRun, equalRun)
+	}
+	for b, k := range c.bytes {
+		for i := range c.planes {
+			c.planes[i] += int(k) * (b >> i & 1)
+		}
+	}
+}
+
+// number counts the bytes for which in holds.
+func (c *counts) number(in func(byte) bool) int {
+	k := 0
+	for b, v := range c.bytes {
+		if in(byte(b)) {
+			k += int(v)
+		}
+	}
+	return k
+}
+
+func (c *counts) share(in func(byte) bool) float64 { return float64(c.number(in)) / float64(c.n) }
+
+// tests gives the p-value of each statistic under uniform bytes: the probability of a value at least as odd. Two-sided where
+// both sides are odd.
+func (c *counts) tests(sample []byte) [tests]float64 {
+	n := c.n
+	ones := 0
+	for _, k := range c.planes {
+		ones += k
+	}
+	return [tests]float64{
+		c.chiSquareTwoSidedP(),
+		c.entropyP(),
+		twoSidedBinomial(8*n, ones, 0.5),
+		chiSquareTail(c.planesChiSquare(), 8),
+		twoSidedBinomial(8*n-1, c.transitions, 0.5),
+		chiSquareTail(c.nibbleChiSquare(4), 15),
+		chiSquareTail(c.nibbleChiSquare(0), 15),
+		twoSidedBinomial(n, c.number(func(b byte) bool { return b >= 0x20 && b <= 0x7e }), printable),
+		longestRunTail(n, c.printableRun, printable),
+		equalRunTail(n, c.equalRun),
+		binomialTail(n, int(c.bytes[0]), 1.0/256),
+		twoSidedBinomial(n, c.number(func(b byte) bool { return b < 16 }), 1.0/16),
+		twoSidedNormal(serialCorrelation(sample, 1)),
+		twoSidedNormal(serialCorrelation(sample, 2)),
+		repeatsP(sample),
+	}
+}
+
+// entropy is the plug-in Shannon entropy, bits a byte (Shannon, 1948).
+func (c *counts) entropy() float64 {
+	h := 0.0
+	for _, k := range c.bytes {
+		if k > 1 {
+			h += float64(k) * math.Log2(float64(k))
+		}
+	}
+	return math.Log2(float64(c.n)) - h/float64(c.n)
+}
+
+// meanEntropy is the exact mean of the plug-in entropy of n uniform bytes: 256 times the mean of -k/n log2(k/n) over the
+// binomial number k of occurrences of one value.
+func meanEntropy(n int) float64 {
+	const p = 1.0 / 256
+	pmf := math.Exp(float64(n) * math.Log1p(-p)) // k = 0
+	sum := 0.0
+	for k := 1; k <= n; k++ {
+		pmf *= float64(n-k+1) / float64(k) * p / (1 - p)
+		sum -= pmf * float64(k) / float64(n) * math.Log2(float64(k)/float64(n))
+		if float64(k) > float64(n)*p && pmf < 1e-18 {
+			break
+		}
+	}
+	return 256 * sum
+}
+
+// entropyP tests the entropy against its exact mean and spread. Its skewness is taken to be that of the number of equal pairs,
+// of which it is a linear function while no value occurs three times.
+func (c *counts) entropyP() float64 {
+	z := (meanEntropy(c.n) - c.entropy()) / entropySD(c.n)
+	_, variance, third := pairMoments(c.n)
+	return pearsonTail(z, third/math.Pow(variance, 1.5))
+}
+
+// entropySD is the standard deviation of the plug-in entropy of n uniform bytes.
+func entropySD(n int) float64 {
+	i := gridIndex(n)
+	if i+1 == len(calibration) || calibration[i].n >= n {
+		return calibration[i].entropySD
+	}
+	lo, hi := &calibration[i], &calibration[i+1]
+	w := math.Log(float64(n)/float64(lo.n)) / math.Log(float64(hi.n)/float64(lo.n))
+	return lo.entropySD*(1-w) + hi.entropySD*w
+}
+
+// pairs is the number of pairs of equal bytes, X. Pearson's chi-square is 512/n X + 256 - n, so that both are one test.
+func (c *counts) pairs() float64 {
+	x := 0
+	for _, k := range c.bytes {
+		x += int(k) * (int(k) - 1) / 2
+	}
+	return float64(x)
+}
+
+// pairMoments are the exact mean, variance and third central moment of the number of equal pairs among n uniform bytes: any two
+// pairs are independent, of three only those that form a triangle are not.
+func pairMoments(n int) (mean, variance, third float64) {
+	const q = 1.0 / 256
+	two := float64(n) * float64(n-1) / 2
+	three := two * float64(n-2) / 3
+	return two * q, two * q * (1 - q), two*q*(1-q)*(1-2*q) + 6*three*q*q*(1-q)
+}
+
+// chiSquareP is the p-value of the chi-square test (upper tail), from the exact first three moments, since the chi-square
+// distribution itself fits only where every value is expected five times (Cochran, 1954), i.e. from 1280 bytes on.
+func (c *counts) chiSquareP() float64 {
+	if c.n < 2 {
+		return 1
+	}
+	mean, variance, third := pairMoments(c.n)
+	return pearsonTail((c.pairs()-0.5-mean)/math.Sqrt(variance), third/math.Pow(variance, 1.5))
+}
+
+// chiSquareTwoSidedP also finds bytes that are too evenly spread, as counters and permutations are.
+func (c *counts) chiSquareTwoSidedP() float64 {
+	mean, variance, third := pairMoments(c.n)
+	lower := 1 - pearsonTail((c.pairs()+0.5-mean)/math.Sqrt(variance), third/math.Pow(variance, 1.5))
+	return min(1, 2*min(c.chiSquareP(), lower))
+}
+
+// planesChiSquare is the sum over the eight bit positions of the squared standardised number of set bits: about chi-square with
+// 8 degrees of freedom. It sees ASCII, whose high bit is never set, from 16 bytes on.
+func (c *counts) planesChiSquare() float64 {
+	x := 0.0
+	for _, k := range c.planes {
+		d := float64(2*k - c.n)
+		x += d * d / float64(c.n)
+	}
+	return x
+}
+
+// nibbleChiSquare is Pearson's chi-square over the 16 values of a nibble (shift 4: the high one): 15 degrees of freedom.
+func (c *counts) nibbleChiSquare(shift int) float64 {
+	var nibbles [16]int
+	for b, k := range c.bytes {
+		nibbles[b>>shift&15] += int(k)
+	}
+	x := 0
+	for _, k := range nibbles {
+		x += k * k
+	}
+	return 16*float64(x)/float64(c.n) - float64(c.n)
+}
+
+// serialCorrelation is the standardised sum of products of bytes that are lag apart (Knuth, TAOCP 2, 3.3.2 K). The mean 127.5 and
+// variance 5461.25 of a uniform byte are known, hence mean 0 and variance 1 are exact.
+func serialCorrelation(sample []byte, lag int) float64 {
+	if len(sample) <= lag {
+		return 0
+	}
+	sum := 0
+	for i, b := range sample[lag:] {
+		sum += (2*int(b) - 255) * (2*int(sample[i]) - 255)
+	}
+	return float64(sum) / (4 * 5461.25) / math.Sqrt(float64(len(sample)-lag))
+}
+
+// repeatsP tests how often three bytes in a row have occurred before: among n uniform bytes about as often as there are pairs
+// of places, over 2^24, and Poisson distributed.
+func repeatsP(sample []byte) float64 {
+	places := float64(len(sample) - 2)
+	return poissonTail(repeats(sample), places*(places-1)/2/(1<<24))
+}
+
+// repeats counts the places where the next three bytes have occurred before, as far as a table of the last place by hash
+// remembers it.
+func repeats(sample []byte) int {
+	var last [4096]uint16 // place+1 by hash
+	found := 0
+	for i := 0; i+3 <= len(sample); i++ {
+		key := uint32(sample[i])<<16 | uint32(sample[i+1])<<8 | uint32(sample[i+2])
+		slot := &last[key*0x9e3779b1>>20]
+		if j := int(*slot) - 1; j >= 0 && sample[j] == sample[i] && sample[j+1] == sample[i+1] && sample[j+2] == sample[i+2] {
+			found++
+		}
+		*slot = uint16(i + 1)
+	}
+	return found
+}
