@@ -34,7 +34,7 @@ func (a *arguments) word(w string) bool {
 		return len(a.rest) > 0 && a.operand(a.next())
 	case w == "-" || w == "":
 		return false
-	case w[0] == '-' || w[0] == '+' && a.syntax.letters['c'] == shell:
+	case w[0] == '-' || w[0] == '+' && a.syntax.shell():
 		return a.option(w)
 	}
 	return a.operand(w)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/cipherlens/cipherlens/internal/rootfs"
@@ -18,6 +19,8 @@ const (
 	headSize = 512
 	// stdPath is where launchd looks for a program without a slash (_PATH_STDPATH).
 	stdPath = "/usr/bin:/bin:/usr/sbin:/sbin"
+	// maxOthers bounds Job.Others, and four times that the files that are looked at for it.
+	maxOthers = 16
 )
 
 var errNotExecutable = errors.New("neither an executable nor a script with an interpreter")
@@ -29,6 +32,8 @@ type exec struct {
 	chroot string
 	script script
 	insert []string // DYLD_INSERT_LIBRARIES set by env
+	others []string // see Job.Others; not yet sorted
+	looks  int      // files that were looked at for others
 	err    error    // why a program on the way was not found
 }
 
@@ -49,7 +54,39 @@ func (x *exec) run(job *Job, args []string) {
 		job.PayloadKind = o.kind
 	}
 	job.ScriptCrypto = x.script.hints()
+	job.Others = x.rest(job)
 	job.InsertLibraries = append(job.InsertLibraries, x.insert...)
+}
+
+// rest gives Job.Others: what is neither the executable nor the interpreter.
+func (x *exec) rest(job *Job) []string {
+	interpreter, _ := x.root.Resolve(job.Interpreter)
+	others := slices.DeleteFunc(x.others, func(name string) bool { return name == job.Executable || name == interpreter })
+	if len(others) == 0 {
+		return nil
+	}
+	slices.Sort(others)
+	others = slices.Compact(others)
+	return others[:min(len(others), maxOthers)]
+}
+
+// other keeps an executable on the way, unless it is one of the system's.
+func (x *exec) other(f file) {
+	if executable(f.kind) && !inSystem(f.real) && len(x.others) < 4*maxOthers {
+		x.others = append(x.others, f.real)
+	}
+}
+
+// mentioned keeps the executables that shell text starts by their path.
+func (x *exec) mentioned(commands []command) {
+	err := x.err
+	for _, c := range commands {
+		if x.looks < 4*maxOthers && strings.Contains(c.name, "/") && !inSystem(c.name) {
+			x.looks++
+			x.other(x.inspect(x.lookup(c.name)))
+		}
+	}
+	x.err = err // what a script names need not be there
 }
 
 // problem says why no executable was found.
@@ -184,11 +221,12 @@ func (x *exec) follow(program string, args []string, level int) outcome {
 		return o
 	}
 	o.interpreter = program
+	x.other(f)
 	if level >= maxNesting {
 		o.kind = PayloadMissing
 		return o
 	}
-	x.apply(&o, in.parse(args), level)
+	x.apply(&o, in, in.parse(args), level)
 	return o
 }
 
@@ -208,7 +246,7 @@ func (x *exec) interpreted(f file, program string, args []string, level int) out
 }
 
 // apply carries out what an interpreter does with its arguments.
-func (x *exec) apply(o *outcome, c command, level int) {
+func (x *exec) apply(o *outcome, in syntax, c command, level int) {
 	x.insert = append(x.insert, insertLibraries(c.env["DYLD_INSERT_LIBRARIES"])...)
 	switch c.does {
 	case runsNothing:
@@ -216,7 +254,7 @@ func (x *exec) apply(o *outcome, c command, level int) {
 	case runsModule:
 		o.payload, o.kind = c.name, PayloadModule
 	case runsFile:
-		x.payload(o, x.lookupFile(c.name))
+		x.payload(o, x.lookupFile(c.name), in.shell())
 	case runsText:
 		o.kind = PayloadInline
 		x.script.text(c.name)
@@ -240,14 +278,17 @@ func (x *exec) lookupFile(name string) string {
 }
 
 // payload sets a file that an interpreter reads.
-func (x *exec) payload(o *outcome, name string) {
+func (x *exec) payload(o *outcome, name string, shell bool) {
 	f := x.inspect(name)
 	o.payload, o.kind = name, f.kind
 	switch f.kind {
 	case PayloadMachO, PayloadELF:
 		o.executable = f.real
 	case PayloadScript:
-		x.script.file(x.root, f.real)
+		text := x.script.file(x.root, f.real)
+		if shell {
+			x.mentioned(shellCommands(text))
+		}
 	}
 }
 
@@ -269,7 +310,9 @@ func (x *exec) program(o *outcome, c command, level int) {
 // else the first one that names a program by its absolute path.
 func (x *exec) shellText(o *outcome, text string, level int) {
 	var best *command
-	for _, c := range shellCommands(text) {
+	commands := shellCommands(text)
+	x.mentioned(commands)
+	for _, c := range commands {
 		if !path.IsAbs(c.name) && !strings.Contains(c.name, "/") && !c.leads() {
 			continue
 		}

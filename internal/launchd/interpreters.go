@@ -52,6 +52,9 @@ type syntax struct {
 	users   int               // words in front of the program: the user of su and login
 }
 
+// shell says whether the scripts are in a shell's language.
+func (s syntax) shell() bool { return s.letters['c'] == shell }
+
 func effects(e effect, names ...string) map[string]effect {
 	m := make(map[string]effect, len(names))
 	for _, n := range names {

@@ -100,6 +100,33 @@ func TestInterpreters(t *testing.T) {
 	}
 }
 
+// TestOthers: no program gets out of sight by standing between others.
+func TestOthers(t *testing.T) {
+	t.Parallel()
+	tr := interpreterTree(t)
+	tr.write("/tmp/env", machO)
+	tr.write("/opt/second", machO)
+	tr.write("/opt/start.sh", "#!/bin/sh\n# /opt/vm\nset -e\ncd /opt && ./second &\nif true; then exec /opt/agent \"$@\"; fi\n/bin/sleep 1\n/opt/plain.py\n/gone/away\n")
+	tests := []struct {
+		args []string
+		want []string
+	}{
+		{[]string{"/tmp/env", "/usr/bin/env", "/bin/sleep"}, []string{"/tmp/env"}},
+		{[]string{"/usr/bin/env", "/tmp/env", "/bin/sleep"}, nil}, // it is the interpreter
+		{[]string{"/bin/sh", "-c", "/opt/second & /opt/agent; /bin/sleep 3"}, []string{"/opt/agent"}},
+		{[]string{"/opt/start.sh"}, []string{"/opt/agent"}},
+		{[]string{"/bin/sh", "/opt/start.sh"}, []string{"/opt/agent"}},
+		{[]string{"/opt/agent"}, nil},
+	}
+	for _, tt := range tests {
+		job := Job{Program: tt.args[0]}
+		x := &exec{root: tr.root()}
+		x.run(&job, tt.args[1:])
+		require.Equal(t, tt.want, job.Others, "%q", tt.args)
+		require.NotEmpty(t, job.Executable)
+	}
+}
+
 func TestScriptCryptoNamesOnly(t *testing.T) {
 	t.Parallel()
 	tests := []struct {

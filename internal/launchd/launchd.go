@@ -44,6 +44,10 @@ type Job struct {
 	PayloadPath string // what the interpreter runs; empty for inline
 	PayloadKind string // one of the kinds above; empty without interpreter
 
+	// Others are further executables that the command line, or the shell script, leads through or names, resolved and sorted: a program that
+	// only calls itself env, the second command of sh -c. Stock tools in /bin, /usr/bin and the like are left out. At most 16.
+	Others []string
+
 	// ScriptCrypto are the words of the script's or inline text that hint at crypto (openssl, cccrypt, …), sorted: weak evidence.
 	ScriptCrypto []string
 

@@ -95,15 +95,15 @@ func (s *script) add(name string) {
 	s.found[name] = true
 }
 
-// file looks at the beginning of a file; what cannot be read gives no hints.
-func (s *script) file(root *rootfs.Root, name string) {
+// file looks at the beginning of a file and gives it; what cannot be read gives no hints.
+func (s *script) file(root *rootfs.Root, name string) string {
 	f, err := root.Open(name)
 	if err != nil {
-		return
+		return ""
 	}
 	defer func() { _ = f.Close() }()
 	var b strings.Builder
-	if _, err := io.Copy(&b, io.LimitReader(f, maxScript)); err == nil {
-		s.text(b.String())
-	}
+	_, _ = io.Copy(&b, io.LimitReader(f, maxScript)) // what was read before an error is text too
+	s.text(b.String())
+	return b.String()
 }

@@ -78,11 +78,24 @@ func (l *shellLexer) next() (word string, separator, ok bool) {
 	if l.pos == len(l.text) {
 		return "", false, false
 	}
-	if strings.IndexByte(";&|\n()", l.text[l.pos]) >= 0 {
+	switch c := l.text[l.pos]; {
+	case strings.IndexByte(";&|\n()", c) >= 0:
 		l.pos++
+		return "", true, true
+	case c == '#':
+		l.comment()
 		return "", true, true
 	}
 	return l.word(), false, true
+}
+
+// comment skips to the end of the line.
+func (l *shellLexer) comment() {
+	if end := strings.IndexByte(l.text[l.pos:], '\n'); end >= 0 {
+		l.pos += end + 1
+	} else {
+		l.pos = len(l.text)
+	}
 }
 
 func (l *shellLexer) word() string {
