@@ -18,8 +18,9 @@ const (
 	maxBlock  = 512 << 10 // a pcapng block that is looked at: a packet with its options
 )
 
-// OpenFile opens a pcap or pcapng file of any byte order and resolution. "-" is the standard input. A file that is no capture, or
-// no regular file, is an error that says what it is instead; nothing is waited for.
+// OpenFile opens a pcap or pcapng file of any byte order and resolution. A file that is no capture, or no regular file, is an error that
+// says what it is instead; nothing is waited for. "-" is the standard input, which may be a pipe: there Next waits as long as
+// the writer does, and Close does not wake it.
 //
 // PKTAP headers (link types 149 and 258) are taken off, so that packets carry their inner link type, direction and
 // process. A file that ends within a record, or claims impossible sizes, gives all packets before that and then an error

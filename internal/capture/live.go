@@ -5,7 +5,7 @@ import "time"
 // LiveOptions say what a live source captures. The zero value is all interfaces but with the defaults below.
 type LiveOptions struct {
 	// Interfaces are the names to capture on; empty means all, also those that come later. On macOS that is all but
-	// loopback.
+	// loopback and bridges. On Linux names are looked up once: an interface that is made anew under its name is not seen.
 	Interfaces []string
 	// Snaplen is how many bytes of a packet, from its IP header on, are copied; 0 is DefaultSnaplen.
 	Snaplen int

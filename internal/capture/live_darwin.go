@@ -4,6 +4,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -33,7 +34,7 @@ func (darwinKernel) close(fd int) error { return unix.Close(fd) }
 func (darwinKernel) pid() int { return os.Getpid() }
 
 func (darwinKernel) ioctl(fd int, request uint32, arg []byte) error {
-	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), uintptr(request), uintptr(unsafe.Pointer(&arg[0])))
+	_, _, errno := syscall.Syscall(syscall.SYS_IOCTL, uintptr(fd), uintptr(request), uintptr(unsafe.Pointer(&arg[0])))
 	if errno != 0 {
 		return errno
 	}
