@@ -101,14 +101,14 @@ func (s *scan) bundles(ctx context.Context, p place, ext string, a *allowance, l
 		}
 		in := p
 		in.dir = path.Join(p.dir, name)
-		if s.bundle(in, a) && level+1 < maxBundles {
+		if s.bundle(ctx, in, a) && level+1 < maxBundles {
 			s.embedded(ctx, in, a, level+1)
 		}
 	}
 }
 
 // bundle makes a Job of the bundle p.dir; it is false when that was done or nothing more may be read.
-func (s *scan) bundle(p place, a *allowance) bool {
+func (s *scan) bundle(ctx context.Context, p place, a *allowance) bool {
 	name := infoPath(p.dir)
 	if !s.first(s.real(name)) {
 		return false
@@ -116,13 +116,13 @@ func (s *scan) bundle(p place, a *allowance) bool {
 	d, size := s.load(name)
 	job := Job{PlistPath: name, Domain: p.domain, Username: p.user, Enabled: true}
 	if d.dict != nil {
-		s.fillBundle(&job, d, p.dir)
+		s.fillBundle(ctx, &job, d, p.dir)
 	}
 	job.Err = d.err()
 	return s.add(job, size, p, a)
 }
 
-func (s *scan) fillBundle(job *Job, d *declaration, dir string) {
+func (s *scan) fillBundle(ctx context.Context, job *Job, d *declaration, dir string) {
 	for _, key := range []string{"CFBundleIdentifier", "CFBundleExecutable"} {
 		if value, given := d.dict[key]; given && kindOf(value) != aText {
 			d.wrong(key, "not %s", aText)
@@ -138,7 +138,7 @@ func (s *scan) fillBundle(job *Job, d *declaration, dir string) {
 		d.errs = append(d.errs, inner.errs...)
 	}
 	job.Program = bundleInfo(d.dict).executable(dir)
-	x := &exec{root: s.root}
+	x := &exec{ctx: ctx, root: s.root}
 	x.run(job, nil)
 	if job.Executable == "" {
 		d.wrong("CFBundleExecutable", "%s: %w", job.Program, x.problem())

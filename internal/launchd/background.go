@@ -199,7 +199,7 @@ func (s *scan) known(ctx context.Context, i item, at string, homes []home, a *al
 		s.file(ctx, at, s.real(at), p, a)
 	case i.kind&(typeApp|typeLoginItem) != 0 && strings.EqualFold(path.Ext(at), ".app") && (i.on() || i.kind&typeLoginItem != 0):
 		p.domain = DomainLoginItem
-		s.bundle(p, a)
+		s.bundle(ctx, p, a)
 		at = infoPath(at)
 	default:
 		return 0, false

@@ -1,6 +1,7 @@
 package launchd
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -32,7 +33,26 @@ func (d *declaration) wrong(key, format string, args ...any) {
 	d.errs = append(d.errs, fmt.Errorf("launchd: %s: %w", d.name, err))
 }
 
-func (d *declaration) err() error { return errors.Join(d.errs...) }
+func (d *declaration) err() error {
+	if len(d.errs) == 0 {
+		return nil
+	}
+	return problems(d.errs)
+}
+
+// problems are several errors on one line, for a column and a log.
+type problems []error
+
+func (p problems) Error() string {
+	texts := make([]string, len(p))
+	for i, err := range p {
+		texts[i] = err.Error()
+	}
+	return strings.Join(texts, "; ")
+}
+
+// Unwrap lets errors.Is look into each.
+func (p problems) Unwrap() []error { return p }
 
 // load reads the file; it gives the file's size, and leaves dict nil where there is nothing to read.
 func (s *scan) load(name string) (d *declaration, size int) {
@@ -74,17 +94,17 @@ func bare(err error) error {
 }
 
 // read makes a Job of a launchd property list.
-func (s *scan) read(name string, p place) (Job, int) {
+func (s *scan) read(ctx context.Context, name string, p place) (Job, int) {
 	d, size := s.load(name)
 	job := Job{PlistPath: name, Domain: p.domain, Username: p.user}
 	if d.dict != nil {
-		s.fill(&job, d, p)
+		s.fill(ctx, &job, d, p)
 	}
 	job.Err = d.err()
 	return job, size
 }
 
-func (s *scan) fill(job *Job, d *declaration, p place) {
+func (s *scan) fill(ctx context.Context, job *Job, d *declaration, p place) {
 	d.checkTypes()
 	if job.Label = d.text("Label"); job.Label == "" {
 		d.wrong("Label", "missing")
@@ -97,12 +117,12 @@ func (s *scan) fill(job *Job, d *declaration, p place) {
 	job.Enabled = !d.truth("Disabled")
 	job.Args = d.arguments()
 	job.InsertLibraries = insertLibraries(d.texts("EnvironmentVariables")["DYLD_INSERT_LIBRARIES"])
-	s.program(job, d, p)
+	s.program(ctx, job, d, p)
 }
 
 // program says what launchd executes: Program, else BundleProgram, else the first argument.
-func (s *scan) program(job *Job, d *declaration, p place) {
-	x := &exec{root: s.root, dir: d.text("WorkingDirectory"), chroot: d.text("RootDirectory")}
+func (s *scan) program(ctx context.Context, job *Job, d *declaration, p place) {
+	x := &exec{ctx: ctx, root: s.root, dir: d.text("WorkingDirectory"), chroot: d.text("RootDirectory")}
 	args := job.Args
 	if len(args) > 0 {
 		args = args[1:]

@@ -1,6 +1,7 @@
 package launchd
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -27,6 +28,7 @@ var errNotExecutable = errors.New("neither an executable nor a script with an in
 
 // exec finds out what really runs for one job.
 type exec struct {
+	ctx    context.Context // ends the looking at files: a hostile command line can name thousands that are slow to find
 	root   *rootfs.Root
 	dir    string // the working directory
 	chroot string
@@ -122,6 +124,9 @@ func (x *exec) inside(name string) string {
 }
 
 func (x *exec) regular(name string) bool {
+	if x.ctx.Err() != nil {
+		return false
+	}
 	info, err := x.root.Stat(name)
 	return err == nil && info.Mode().IsRegular()
 }
@@ -136,6 +141,10 @@ type file struct {
 // inspect reads the head of a file.
 func (x *exec) inspect(name string) file {
 	if !path.IsAbs(name) {
+		return file{kind: PayloadMissing}
+	}
+	if err := x.ctx.Err(); err != nil {
+		x.note(err)
 		return file{kind: PayloadMissing}
 	}
 	real, err := x.root.Resolve(name)

@@ -29,12 +29,12 @@ func (s *scan) helpers(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		s.helper(path.Join(helperFolder, name))
+		s.helper(ctx, path.Join(helperFolder, name))
 	}
 }
 
-func (s *scan) helper(name string) {
-	data, err := s.embeddedPlist(name)
+func (s *scan) helper(ctx context.Context, name string) {
+	data, err := s.embeddedPlist(ctx, name)
 	if err != nil {
 		s.fail(fmt.Errorf("%s: %w", name, bare(err)))
 		return
@@ -47,7 +47,7 @@ func (s *scan) helper(name string) {
 	job := Job{PlistPath: name, Domain: DomainHelper}
 	if d.dict != nil {
 		d.withProgram(name)
-		s.fill(&job, d, place{domain: DomainHelper})
+		s.fill(ctx, &job, d, place{domain: DomainHelper})
 	}
 	job.Err = d.err()
 	for _, f := range s.found {
@@ -71,8 +71,8 @@ func (d *declaration) withProgram(name string) {
 }
 
 // embeddedPlist gives the section's content, nil without one.
-func (s *scan) embeddedPlist(name string) ([]byte, error) {
-	x := &exec{root: s.root}
+func (s *scan) embeddedPlist(ctx context.Context, name string) ([]byte, error) {
+	x := &exec{ctx: ctx, root: s.root}
 	if f := x.inspect(name); f.kind != PayloadMachO {
 		return nil, nil
 	}

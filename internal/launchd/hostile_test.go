@@ -152,7 +152,7 @@ func TestWrongValues(t *testing.T) {
 			`plist: key given twice: "Program"`},
 		{label("x") + "<key>Program</key><string>/opt/agent</string><key>EnvironmentVariables</key><dict><key>A</key><integer>1</integer></dict>",
 			"EnvironmentVariables: a value that is not a string"},
-		{label("x") + "<key>Program</key><string>/opt/agent&#0;</string>", "Program: holds a NUL\nlaunchd: " + name + ": Program: missing"},
+		{label("x") + "<key>Program</key><string>/opt/agent&#0;</string>", "Program: holds a NUL; launchd: " + name + ": Program: missing"},
 	}
 	for _, tt := range tests {
 		tr.job(name, tt.body)
@@ -177,6 +177,38 @@ func TestOneHomeDoesNotCostOthers(t *testing.T) {
 	require.EqualError(t, errs[0], "launchd: /Users/eve/Library/LaunchAgents: too much to read")
 	require.Len(t, jobs, placeBytes>>20+2)
 	require.Equal(t, "good", byPlist(jobs)["/Users/zoe/Library/LaunchAgents/good.plist"].Label)
+}
+
+func TestAPlaceHasItsTime(t *testing.T) {
+	t.Parallel()
+	s := &scan{}
+	start := time.Now()
+	s.within(t.Context(), "/Users/eve", func(ctx context.Context, _ *allowance) { <-ctx.Done() })
+	require.Less(t, time.Since(start), 2*placeTime)
+	require.Len(t, s.errs, 1)
+	require.EqualError(t, s.errs[0], "launchd: /Users/eve: too much to read: not done within 2s")
+}
+
+// TestCommandLinesThatAreSlowToFollow: a command line that names thousands of paths through long chains of links ends with its place.
+func TestCommandLinesThatAreSlowToFollow(t *testing.T) {
+	t.Parallel()
+	tr := newTree(t)
+	tr.write("/bin/sh", machO)
+	tr.write("/d/end", "")
+	long := strings.Repeat("d/../", 150)
+	for i := range 30 {
+		tr.link(fmt.Sprintf("%sl%d", long, i+1), fmt.Sprintf("/l%d", i))
+	}
+	tr.link("d", "/l30")
+	for i := range 50 {
+		tr.job(fmt.Sprintf("%s%d.plist", agents, i), label("slow")+programArguments("/bin/sh", "-c", strings.Repeat("/l0/end;", 2_000)))
+	}
+	start := time.Now()
+	jobs, errs := Jobs(context.Background(), tr.root())
+	require.Less(t, time.Since(start), 3*placeTime)
+	require.NotEmpty(t, jobs)
+	require.Len(t, errs, 1)
+	require.ErrorIs(t, errs[0], errBudget)
 }
 
 func TestTooManyPlists(t *testing.T) {
@@ -217,7 +249,7 @@ func FuzzInterpreter(f *testing.F) {
 		start := time.Now()
 		for _, args := range [][]string{strings.Split(line, "\x00"), {"/opt/fuzzed", line}, {"sh", "-c", line}} {
 			job := Job{Program: args[0]}
-			(&exec{root: root}).run(&job, args[1:])
+			(&exec{ctx: t.Context(), root: root}).run(&job, args[1:])
 			require.Equal(t, job.Interpreter == "", job.PayloadKind == "")
 			require.Contains(t, []string{"", PayloadMachO, PayloadELF, PayloadScript, PayloadInline, PayloadModule, PayloadBundle, PayloadMissing}, job.PayloadKind)
 		}

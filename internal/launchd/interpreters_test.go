@@ -1,6 +1,9 @@
 package launchd
 
 import (
+	"os"
+	osexec "os/exec"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -93,10 +96,29 @@ func TestInterpreters(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			job := Job{Program: tt.args[0]}
-			x := &exec{root: tr.root()}
+			x := &exec{ctx: t.Context(), root: tr.root()}
 			x.run(&job, tt.args[1:])
 			require.Equal(t, tt.want, want{job.Executable, job.Interpreter, job.PayloadPath, job.PayloadKind})
 		})
+	}
+}
+
+// TestShellWordsAgreeWithTheShell asks the machine's own shell how it cuts a command into words.
+func TestShellWordsAgreeWithTheShell(t *testing.T) {
+	t.Parallel()
+	if _, err := os.Stat("/bin/sh"); err != nil {
+		t.Skip("there is no /bin/sh")
+	}
+	for _, text := range []string{
+		"/opt/agent --a b", `/opt/agent "a b" 'c "d"' e\ f "g'h" "i\"j"`, "a  \tb", `x''y""z`, `'a'"b"c\d`, "a # comment", `a "#" b#c`, `a '|;&()' "&&"`,
+		"a \"\" ''", "'a\nb' c",
+	} {
+		out, err := osexec.Command("/bin/sh", "-c", `printf '%s\0' `+text).Output() //nolint:gosec // the texts above
+		require.NoError(t, err)
+		commands := shellCommands(text)
+		require.Len(t, commands, 1, text)
+		got := append([]string{commands[0].name}, commands[0].args...)
+		require.Equal(t, strings.Split(strings.TrimSuffix(string(out), "\x00"), "\x00"), got, text)
 	}
 }
 
@@ -120,7 +142,7 @@ func TestOthers(t *testing.T) {
 	}
 	for _, tt := range tests {
 		job := Job{Program: tt.args[0]}
-		x := &exec{root: tr.root()}
+		x := &exec{ctx: t.Context(), root: tr.root()}
 		x.run(&job, tt.args[1:])
 		require.Equal(t, tt.want, job.Others, "%q", tt.args)
 		require.NotEmpty(t, job.Executable)

@@ -21,8 +21,8 @@ const (
 
 // One user's home is written by that user: these bound what it, or a folder of applications, can cost everybody else.
 const (
-	placeFiles = 20_000
-	placeBytes = 64 << 20
+	placeFiles = 10_000
+	placeBytes = 32 << 20
 	placeTime  = 2 * time.Second
 )
 
@@ -167,7 +167,7 @@ func (s *scan) file(ctx context.Context, name, real string, p place, a *allowanc
 	if !s.first(real) {
 		return true
 	}
-	job, size := s.read(name, p)
+	job, size := s.read(ctx, name, p)
 	return s.add(job, size, p, a)
 }
 

@@ -27,13 +27,21 @@ var ErrTooLarge = errors.New("file too large")
 // maxLinks is how many symbolic links one path may go through: Linux's MAXSYMLINKS; macOS allows 32.
 const maxLinks = 40
 
-// maxComponents bounds what links may make of a path: each of them can hold 500 components, and each component costs a look.
-const maxComponents = 2_048
+// Links can make a path very long: each step costs a look, and each look costs an open for each folder above it. macOS and Linux
+// know no path of more than 512 and 2,048 components, and real ones have 20.
+const (
+	maxSteps = 1_024
+	maxDepth = 256
+)
+
+// ErrAutomount says that a path leads to where the automounter would ask another host, which may never answer.
+var ErrAutomount = errors.New("an automounter's folder is not looked into")
 
 // Root is the file system of one host. Its methods may be called at the same time.
 type Root struct {
-	root *os.Root
-	dir  string
+	root       *os.Root
+	dir        string
+	automounts []string // folders that are not looked into
 }
 
 // Open opens the host whose "/" is at dir.
@@ -42,7 +50,11 @@ func Open(dir string) (*Root, error) {
 	if err != nil {
 		return nil, fmt.Errorf("root: %w", err)
 	}
-	return &Root{root: root, dir: dir}, nil
+	r := &Root{root: root, dir: dir}
+	if r.Live() {
+		r.automounts = automounts
+	}
+	return r, nil
 }
 
 // Close releases the Root; files opened through it stay open.
@@ -69,7 +81,14 @@ func (r *Root) resolve(name string) (string, fs.FileInfo, error) {
 	todo := split(name)
 	done := make([]string, 0, len(todo))
 	var found fs.FileInfo // of the last of done
-	for links := 0; len(todo) > 0; {
+	links := 0
+	for steps := 0; len(todo) > 0; steps++ {
+		if steps > maxSteps || len(done) > maxDepth {
+			return "", nil, &fs.PathError{Op: "open", Path: name, Err: unix.ENAMETOOLONG}
+		}
+		if slices.Contains(r.automounts, "/"+strings.Join(done, "/")) {
+			return "", nil, &fs.PathError{Op: "open", Path: name, Err: ErrAutomount}
+		}
 		part := todo[0]
 		todo = todo[1:]
 		if part == ".." {
@@ -100,9 +119,7 @@ func (r *Root) resolve(name string) (string, fs.FileInfo, error) {
 		}
 		// A link's target is a path of its own: the folder that it begins in is one, whatever was found last.
 		found = nil
-		if todo = append(split(target), todo...); len(todo) > maxComponents {
-			return "", nil, &fs.PathError{Op: "open", Path: name, Err: unix.ENAMETOOLONG}
-		}
+		todo = append(split(target), todo...)
 	}
 	return "/" + strings.Join(done, "/"), found, nil
 }
@@ -148,10 +165,11 @@ func (r *Root) Open(name string) (*os.File, error) {
 	return r.open(name, real)
 }
 
-// openPlain is the short way for a path that ends in a regular file and has no ".." and no links that need a second look; nil for others.
+// openPlain is the short way for a path that ends in a regular file and has no ".." and no links that need a second look; nil for others. Where
+// there is an automounter, each step is looked at.
 func (r *Root) openPlain(name string) *os.File {
 	parts := split(name)
-	if len(parts) == 0 || strings.IndexByte(name, 0) >= 0 || slices.Contains(parts, "..") {
+	if len(r.automounts) > 0 || len(parts) == 0 || len(parts) > maxDepth || strings.IndexByte(name, 0) >= 0 || slices.Contains(parts, "..") {
 		return nil
 	}
 	plain := "/" + strings.Join(parts, "/")

@@ -274,6 +274,25 @@ func TestLinksCannotCostMuch(t *testing.T) {
 	require.Less(t, time.Since(start), 5*time.Second)
 }
 
+func TestAutomounterIsNotAsked(t *testing.T) {
+	t.Parallel()
+	tr := newTree(t)
+	tr.root.automounts = []string{"/net", "/Network/Servers"}
+	tr.file("/net/host/file")
+	tr.file("/Network/x")
+	tr.link("../net/host", "/a/link")
+	for _, name := range []string{"/net/host/file", "/a/link/file", "/a/../net/host", "/Network/Servers/../x"} {
+		_, err := tr.root.ReadFile(name, 100)
+		require.Error(t, err, name)
+	}
+	_, err := tr.root.ReadFile("/a/link/file", 100)
+	require.ErrorIs(t, err, ErrAutomount)
+	_, err = tr.root.ReadFile("/Network/x", 100)
+	require.NoError(t, err)
+	_, err = tr.root.Stat("/net")
+	require.NoError(t, err)
+}
+
 // TestOpenWhileReplaced: a file that turns into a FIFO and into a link out of the root at any moment is never followed and never blocks.
 func TestOpenWhileReplaced(t *testing.T) {
 	t.Parallel()
