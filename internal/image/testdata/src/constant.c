@@ -1,0 +1,4 @@
+/* Names a key type only. */
+extern const int kSecAttrKeyTypeAES;
+const int *type = &kSecAttrKeyTypeAES;
+int main(void) { return *type; }

@@ -1,0 +1,3 @@
+/* The analytic's own call. */
+extern int SecEncryptTransformCreate(int);
+int main(void) { return SecEncryptTransformCreate(1); }
