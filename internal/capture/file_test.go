@@ -239,6 +239,41 @@ func TestBadFiles(t *testing.T) {
 	require.ErrorContains(t, err, "offset 90: packet header: a packet of 2147483647 bytes: more than 262144")
 }
 
+// TestBadBlocks: blocks that contradict themselves are errors with the offset of the block or of the field.
+func TestBadBlocks(t *testing.T) {
+	t.Parallel()
+	section := []byte("\x0a\x0d\x0d\x0a\x1c\x00\x00\x00\x4d\x3c\x2b\x1a\x01\x00\x00\x00" + strings.Repeat("\xff", 8) + "\x1c\x00\x00\x00")
+	iface := "\x01\x00\x00\x00\x14\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x14\x00\x00\x00"
+	packet := func(iface, captured string) string {
+		return "\x06\x00\x00\x00\x24\x00\x00\x00" + iface + "\x00\x00\x00\x00\x00\x00\x00\x00" + captured + "\x04\x00\x00\x00data\x24\x00\x00\x00"
+	}
+	for _, c := range []struct{ name, blocks, want string }{
+		{"good", iface + packet("\x00\x00\x00\x00", "\x04\x00\x00\x00"), ""},
+		{"length", "\x07\x00\x00\x00\x0a\x00\x00\x00", "offset 32: block header: a block of 10 bytes"},
+		{"not a multiple of 4", "\x07\x00\x00\x00\x0d\x00\x00\x00", "offset 32: block header: a block of 13 bytes"},
+		{"trailer", "\x07\x00\x00\x00\x0c\x00\x00\x00\x10\x00\x00\x00", "offset 28: block: is 12 bytes long at its start and 16 at its end"},
+		{"no interface", packet("\x00\x00\x00\x00", "\x04\x00\x00\x00"), "offset 28: block: a packet of interface 0, which is not described"},
+		{"other interface", iface + packet("\x01\x00\x00\x00", "\x04\x00\x00\x00"), "offset 48: block: a packet of interface 1"},
+		{"too long", iface + packet("\x00\x00\x00\x00", "\x05\x00\x00\x00"), "offset 48: block: the packet is longer than its block"},
+		{"huge", iface + packet("\x00\x00\x00\x00", "\xff\xff\xff\xff"), "offset 48: block: a packet of 4294967295 bytes"},
+		{"short interface", "\x01\x00\x00\x00\x10\x00\x00\x00\x01\x00\x00\x00\x10\x00\x00\x00", "offset 28: block: too short for its type"},
+		{"too many interfaces", strings.Repeat(iface, maxInterfaces+1), "more than 16384 interfaces"},
+		{"too many processes", strings.Repeat("\x01\x00\x00\x80\x10\x00\x00\x00\x07\x00\x00\x00\x10\x00\x00\x00", maxProcesses+1), "more than 8192 processes"},
+	} {
+		src, err := newFile("x", io.MultiReader(bytes.NewReader(section), strings.NewReader(c.blocks)), io.NopCloser(nil))
+		require.NoError(t, err)
+		got, err := readAll(src)
+		if c.want == "" {
+			require.NoError(t, err)
+			require.Equal(t, "data", string(got[0].Data))
+			continue
+		}
+		require.ErrorContains(t, err, "capture: x: ", c.name)
+		require.ErrorContains(t, err, c.want, c.name)
+		require.Empty(t, got)
+	}
+}
+
 // TestHugeBlocks: blocks that are not looked at may be of any size that is really there; others are bounded.
 func TestHugeBlocks(t *testing.T) {
 	t.Parallel()

@@ -17,6 +17,7 @@ import (
 
 const (
 	defaultRing = 8 << 20
+	maxRing     = 256 << 20
 	// A block is handed over when it is full or `latency` old, so many small ones bridge a longer absence of the reader: 128 of
 	// them a second.
 	ringBlockSize = 64 << 10
@@ -36,6 +37,7 @@ type packetSocket struct {
 	block    ringBlock
 	data     []byte // a copy of the current packet, so that Close may unmap the ring at any time
 	names    map[int]string
+	degraded string
 	packets  atomic.Uint64
 	closing  atomic.Bool
 
@@ -49,6 +51,7 @@ type packetSocket struct {
 
 func openLive(o LiveOptions) (Source, error) {
 	o = o.withDefaults(defaultRing)
+	o.Buffer = min(o.Buffer, maxRing)
 	indexes, err := interfaceIndexes(o.Interfaces)
 	if err != nil {
 		return nil, err
@@ -96,21 +99,9 @@ func (s *packetSocket) start(o LiveOptions, filter []bpf.Instruction) (err error
 	if err := unix.SetsockoptInt(s.fd, unix.SOL_PACKET, unix.PACKET_VERSION, unix.TPACKET_V3); err != nil {
 		return fmt.Errorf("TPACKET_V3: %w", err)
 	}
-	block := ringBlockSize
-	for block < o.Snaplen+4096 {
-		block *= 2
-	}
-	count := max(2, o.Buffer/block)
-	req := unix.TpacketReq3{
-		Block_size: uint32(block), Block_nr: uint32(count), Frame_size: ringFrameSize, Frame_nr: uint32(count * block / ringFrameSize),
-		Retire_blk_tov: uint32(latency / time.Millisecond),
-	}
-	if err := unix.SetsockoptTpacketReq3(s.fd, unix.SOL_PACKET, unix.PACKET_RX_RING, &req); err != nil {
-		return fmt.Errorf("ring of %d bytes: %w", count*block, err)
-	}
-	s.ring, err = unix.Mmap(s.fd, 0, count*block, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	block, err := s.makeRing(o)
 	if err != nil {
-		return fmt.Errorf("map the ring of %d bytes: %w", count*block, err)
+		return err
 	}
 	s.block.data = s.ring[:block]
 	if err := attach(s.fd, filter); err != nil {
@@ -120,6 +111,39 @@ func (s *packetSocket) start(o LiveOptions, filter []bpf.Instruction) (err error
 		return fmt.Errorf("bind: %w", err)
 	}
 	return nil
+}
+
+// makeRing makes and maps a ring of the size asked for, or of half, a quarter and so on where the system has no room for it. It
+// gives the size of a block.
+func (s *packetSocket) makeRing(o LiveOptions) (block int, err error) {
+	block = ringBlockSize
+	for block < o.Snaplen+4096 {
+		block *= 2
+	}
+	wanted := max(2, o.Buffer/block)
+	count := wanted
+	for {
+		req := unix.TpacketReq3{
+			Block_size: uint32(block), Block_nr: uint32(count), Frame_size: ringFrameSize, Frame_nr: uint32(count * block / ringFrameSize),
+			Retire_blk_tov: uint32(latency / time.Millisecond),
+		}
+		err := unix.SetsockoptTpacketReq3(s.fd, unix.SOL_PACKET, unix.PACKET_RX_RING, &req)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, unix.ENOMEM) || count <= 2 {
+			return 0, fmt.Errorf("ring of %d bytes: %w", count*block, err)
+		}
+		count = max(2, count/2)
+	}
+	if count < wanted {
+		s.degraded = fmt.Sprintf("no memory for a ring of %d bytes: %d", wanted*block, count*block)
+	}
+	s.ring, err = unix.Mmap(s.fd, 0, count*block, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return 0, fmt.Errorf("map the ring of %d bytes: %w", count*block, err)
+	}
+	return block, nil
 }
 
 // networkOrder is v as it stands in memory when its bytes are in network order.
@@ -225,7 +249,7 @@ func (s *packetSocket) Stats() Stats {
 	s.stats.Lock()
 	defer s.stats.Unlock()
 	s.count()
-	return Stats{Packets: s.packets.Load(), Dropped: s.dropped, Mode: ModeAFPacket}
+	return Stats{Packets: s.packets.Load(), Dropped: s.dropped, Mode: ModeAFPacket, Degraded: s.degraded}
 }
 
 // count adds up what the kernel has dropped; its own counter starts again each time that it is read.
