@@ -37,11 +37,12 @@ func newBench(o benchOptions) (*bench, error) {
 	}
 	images := image.NewAnalyzer(root)
 	s := sensor.New(sensor.Options{Root: root, Captures: o.captures, Live: o.live, Settings: o.settings, Images: images, Log: o.log, Progress: o.progress})
+	evidence := tables.Trusting(images, func() []string { return o.settings.Current().TrustedCryptoLibs })
 	b := &bench{root: root, settings: o.settings, sensor: s}
 	for _, p := range tables.Plugins(o.log,
-		tables.FileCryptoLinkage(images, root),
-		tables.LaunchdCryptoLinkage(s, images),
-		tables.ProcessCryptoLinkage(s, images),
+		tables.FileCryptoLinkage(evidence, root),
+		tables.LaunchdCryptoLinkage(s, evidence),
+		tables.ProcessCryptoLinkage(s, evidence),
 		tables.ProcessSocketEntropy(s, o.settings.Current),
 		tables.SocketTLSConformance(s, o.settings.Current),
 		tables.CryptoEgressAllowlist(s),

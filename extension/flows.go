@@ -181,17 +181,17 @@ func inOrder[T any](ctx context.Context, n, workers int, work func(int) T, done 
 
 // flowPrinter writes flows in one of three forms.
 type flowPrinter struct {
-	o       flowsOptions
-	names   string
-	w       *bufio.Writer
-	enc     *json.Encoder
-	table   *tabwriter.Writer
-	numeric map[string]bool
-	counts  map[string]int
+	o        flowsOptions
+	settings config.Config
+	w        *bufio.Writer
+	enc      *json.Encoder
+	table    *tabwriter.Writer
+	numeric  map[string]bool
+	counts   map[string]int
 }
 
 func newFlowPrinter(o flowsOptions, settings config.Config, w *bufio.Writer) *flowPrinter {
-	p := &flowPrinter{o: o, names: settings.RecordSNI, w: w, counts: map[string]int{}, numeric: map[string]bool{}}
+	p := &flowPrinter{o: o, settings: settings, w: w, counts: map[string]int{}, numeric: map[string]bool{}}
 	p.enc = json.NewEncoder(w)
 	p.enc.SetEscapeHTML(false)
 	p.table = tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
@@ -219,7 +219,7 @@ func (p *flowPrinter) flow(f *sensor.Flow) error {
 
 // object is a flow as JSON: numbers as numbers, what is not known absent.
 func (p *flowPrinter) object(f *sensor.Flow) map[string]any {
-	row := tables.FlowRow(f, p.names)
+	row := tables.FlowRow(f, &p.settings)
 	object := make(map[string]any, len(row)+1)
 	for column, value := range row {
 		object[column] = value

@@ -59,7 +59,7 @@ Without osquery, its commands look at capture files, at a mounted macOS volume, 
 				return cmd.Help()
 			}
 			o.timeout, o.interval = time.Duration(timeout)*time.Second, time.Duration(interval)*time.Second
-			return serve(cmd.Context(), o, newLogger(cmd.ErrOrStderr(), o.verbose))
+			return serveHost(cmd.Context(), o, newLogger(cmd.ErrOrStderr(), o.verbose))
 		},
 	}
 	f := root.Flags()

@@ -29,20 +29,25 @@ type serveOptions struct {
 	verbose           bool
 }
 
-// serve is extension mode: it registers with osquery and answers until osquery or the system ends it.
-func serve(ctx context.Context, o serveOptions, log *slog.Logger) error {
-	syscall.Umask(0o077) // our socket, like every file we make, is for root alone
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+// serveHost is extension mode on this host.
+func serveHost(ctx context.Context, o serveOptions, log *slog.Logger) error {
 	b, err := newBench(benchOptions{root: "/", live: true, settings: config.NewStore(config.Path()), log: log})
 	if err != nil {
 		return err
 	}
 	defer b.Close()
+	return serve(ctx, o, b, log)
+}
+
+// serve registers with osquery and answers until osquery or the system ends it.
+func serve(ctx context.Context, o serveOptions, b *bench, log *slog.Logger) error {
+	syscall.Umask(0o077) // our socket, like every file we make, is for root alone
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	sensing := make(chan error, 1)
 	go func() { sensing <- b.sensor.Run(ctx) }()
 
-	err = answer(ctx, o, b, log)
+	err := answer(ctx, o, b, log)
 	cancel()
 	select {
 	case <-sensing:

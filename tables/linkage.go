@@ -3,7 +3,9 @@ package tables
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 
@@ -151,4 +153,27 @@ func analyseOne(ctx context.Context, images Images, t target) (report *image.Rep
 		return nil, fmt.Errorf("image: %s: %w", t.path, err)
 	}
 	return images.Analyze(ctx, t.path, t.inserted)
+}
+
+// Trusting leaves out evidence from libraries that the site trusts: trusted gives their paths, or names without a folder, as the setting
+// trusted_crypto_libs has them.
+func Trusting(images Images, trusted func() []string) Images { return trusting{images, trusted} }
+
+type trusting struct {
+	Images
+	trusted func() []string
+}
+
+// Analyze gives a report without the trusted evidence; the report of the Images behind stays as it is.
+func (t trusting) Analyze(ctx context.Context, path string, inserted []string) (*image.Report, error) {
+	report, err := t.Images.Analyze(ctx, path, inserted)
+	libraries := t.trusted()
+	if report == nil || len(libraries) == 0 {
+		return report, err
+	}
+	kept := *report
+	kept.Evidence = slices.DeleteFunc(slices.Clone(report.Evidence), func(e image.Evidence) bool {
+		return slices.Contains(libraries, e.Library) || slices.Contains(libraries, filepath.Base(e.Library))
+	})
+	return &kept, err
 }

@@ -2,6 +2,7 @@ package tables
 
 import (
 	"context"
+	"slices"
 
 	"github.com/osquery/osquery-go/plugin/table"
 
@@ -28,10 +29,10 @@ func SocketTLSConformance(flows Flows, settings func() config.Config) Definition
 			if err != nil {
 				return nil, err
 			}
-			names := settings().RecordSNI
+			now := settings()
 			rows := make([]Row, len(found))
 			for i := range found {
-				rows[i] = FlowRow(&found[i], names)
+				rows[i] = FlowRow(&found[i], &now)
 			}
 			return rows, nil
 		},
@@ -75,6 +76,7 @@ func flowColumns() []table.ColumnDefinition {
 		double("printable_ratio", "Share of printable bytes in the sample"),
 		integer("sampled_bytes", "Bytes that the figures stand on"),
 		integer("header_bytes", "Clear bytes before random ones"),
+		integer("port_expected", "1 when port_profiles call this normal on the server's port, 0 when they do not; NULL for a port without profile"),
 		text("allowlist_rule", "Rule that covers the flow; empty when none does"),
 		text("error", "What could not be found out"),
 	}
@@ -86,8 +88,8 @@ func (q Query) wantsFlow(f *sensor.Flow) bool {
 		q.WantsInt("pid", int64(f.Owner.PID)) && q.Wants("path", f.Owner.Path) && q.Wants("remote_address", f.Remote.Addr().String())
 }
 
-// FlowRow is a flow as a row; names is the setting record_sni.
-func FlowRow(f *sensor.Flow, names string) Row {
+// FlowRow is a flow as a row, under some settings.
+func FlowRow(f *sensor.Flow, settings *config.Config) Row {
 	j, r := &f.Judgement, Row{}
 	r.Int("pid", int64(f.Owner.PID))
 	r.Text("path", f.Owner.Path)
@@ -114,7 +116,7 @@ func FlowRow(f *sensor.Flow, names string) Row {
 	r.List("violations", j.Violations)
 	r.Text("app_protocol", j.AppProtocol)
 	r.Text("tls_version", j.TLSVersion)
-	r.Text("sni", shownName(f, names))
+	r.Text("sni", shownName(f, settings.RecordSNI))
 	r.Text("alpn", j.ALPN)
 	r.Text("ja4", j.JA4)
 	r.Text("community_id", f.CommunityID)
@@ -126,6 +128,9 @@ func FlowRow(f *sensor.Flow, names string) Row {
 	}
 	r.Int("sampled_bytes", int64(j.Sample.N))
 	r.Int("header_bytes", int64(j.HeaderBytes))
+	if expected, profiled := portExpected(f, settings.PortProfiles); profiled {
+		r.Bool("port_expected", expected)
+	}
 	r.Text("allowlist_rule", f.AllowlistRule)
 	r.Errors(f.Err)
 	return r
@@ -137,4 +142,20 @@ func shownName(f *sensor.Flow, names string) string {
 		return f.Judgement.SNI
 	}
 	return ""
+}
+
+// portExpected says whether a flow's verdict or protocol is normal on the server's port; profiled is false for a port without profile.
+func portExpected(f *sensor.Flow, profiles []config.PortProfile) (expected, profiled bool) {
+	port := f.Remote.Port()
+	if f.Direction == sensor.Inbound {
+		port = f.Local.Port()
+	}
+	name := map[uint8]string{6: "tcp", 17: "udp"}[f.Protocol]
+	for _, p := range profiles {
+		if p.Port == port && p.Protocol == name {
+			profiled = true
+			expected = expected || slices.Contains(p.Verdicts, string(f.Judgement.Verdict)) || slices.Contains(p.Verdicts, f.Judgement.AppProtocol)
+		}
+	}
+	return expected, profiled
 }

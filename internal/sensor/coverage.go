@@ -72,6 +72,9 @@ func (l *live) coverage() []Coverage {
 			owners.State, owners.Advice = Degraded, "flows of the kernel, of other network namespaces and of processes that are gone have no owner"
 		}
 	}
+	if l.owners.failed != nil && source.Stats().Mode != capture.ModePKTAP {
+		owners.State, owners.Err, owners.Advice = Blind, l.owners.failed, "flows have no owner: run as root"
+	}
 	return append(rows, owners)
 }
 

@@ -60,6 +60,7 @@ func newLive(index *Index, settings *config.Store, log *slog.Logger) *live {
 // run captures until ctx ends, and begins anew when a capture is lost.
 func (l *live) run(ctx context.Context) {
 	var wait sync.WaitGroup
+	defer l.owners.close()
 	defer wait.Wait()
 	wait.Go(func() { l.index.build(ctx) })
 	wait.Go(func() { l.resolve(ctx) })
