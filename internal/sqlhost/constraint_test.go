@@ -100,7 +100,7 @@ func FuzzConstraintJSON(f *testing.F) {
 	f.Add("k", "TEXT", 2, "k1", uint64(3))
 	f.Add("\"\\/\x01é", "BIGINT", 65, "\x7f\u2028%", uint64(math.MaxUint64))
 	f.Fuzz(func(t *testing.T, name, typ string, op int, expr string, used uint64) {
-		if !utf8.ValidString(name + typ + expr) {
+		if !utf8.ValidString(name) || !utf8.ValidString(typ) || !utf8.ValidString(expr) {
 			return
 		}
 		r := &relation{name: "x", columns: []relationColumn{{name: name, typ: typ}, {name: name + "2", typ: "TEXT"}}}

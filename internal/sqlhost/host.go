@@ -170,17 +170,22 @@ func (h *Host) Attach(name string, plugins ...osquery.OsqueryPlugin) error {
 }
 
 // Close tells every extension on the socket to shut down, stops serving, and frees SQLite. It waits for running queries.
-func (h *Host) Close() error {
+func (h *Host) Close() error { return h.end((*manager).close) }
+
+// Vanish ends the Host as if it were killed: connections break off, no extension is told, and the socket's file stays.
+func (h *Host) Vanish() error { return h.end((*manager).end) }
+
+func (h *Host) end(endManager func(*manager) error) error {
 	h.mu.Lock()
-	wasClosed := h.closed
+	wasClosed, m := h.closed, h.manager
 	h.closed = true
 	h.mu.Unlock()
 	if wasClosed {
 		return nil
 	}
 	var err error
-	if m := h.serving(); m != nil {
-		err = m.close()
+	if m != nil {
+		err = endManager(m)
 	}
 	return errors.Join(err, h.sessions.close())
 }

@@ -117,6 +117,19 @@ func TestResultIsBounded(t *testing.T) {
 	require.ErrorContains(t, err, "the limit is")
 }
 
+func TestQueryThatUsesUpSQLitesMemory(t *testing.T) {
+	t.Parallel()
+	host := newHost(t, Options{})
+	host.sessions.memory = 4 << 20
+	require.NoError(t, host.Attach("e", rowsTable("big", columnsOf("a TEXT"), map[string]string{"a": strings.Repeat("x", 8<<20)})))
+	for range 2 * maxSessions {
+		_, err := host.Query(t.Context(), "select length(a) from big")
+		require.ErrorContains(t, err, "out of memory")
+	}
+	_, err := host.Query(t.Context(), "select 1")
+	require.NoError(t, err)
+}
+
 func TestQueryEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	host := newHost(t, Options{})

@@ -189,8 +189,14 @@ func (m *manager) watch(ctx context.Context) {
 	}
 }
 
-// close tells extensions to shut down and ends the manager. The extensions deregister while it still serves.
+// close tells extensions to shut down, ends the manager and removes its sockets.
 func (m *manager) close() error {
+	m.shutdownExtensions()
+	return errors.Join(m.end(), removeIfThere(m.path), removeStale(m.path))
+}
+
+// shutdownExtensions tells every extension to shut down. They deregister while the manager still serves.
+func (m *manager) shutdownExtensions() {
 	ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
 	defer cancel()
 	var told sync.WaitGroup
@@ -200,6 +206,10 @@ func (m *manager) close() error {
 		}
 	}
 	told.Wait()
+}
+
+// end stops listening, watching and serving.
+func (m *manager) end() error {
 	m.stop()
 	m.watcher.Wait()
 	err := m.listener.Close()
@@ -210,7 +220,7 @@ func (m *manager) close() error {
 	m.conns = nil
 	m.mu.Unlock()
 	m.peers.Wait()
-	return errors.Join(err, removeIfThere(m.path), removeStale(m.path))
+	return err
 }
 
 func removeIfThere(path string) error {

@@ -243,6 +243,22 @@ func TestCloseShutsExtensionsDown(t *testing.T) {
 	}
 }
 
+// An extension of a killed osqueryd is not told; it finds out by its next ping.
+func TestVanish(t *testing.T) {
+	t.Parallel()
+	host := newHost(t, Options{})
+	socket := serve(t, host)
+	server, err := osquery.NewExtensionManagerServer("cipherlens", socket, osquery.ServerPingInterval(50*time.Millisecond))
+	require.NoError(t, err)
+	ended := make(chan error, 1)
+	go func() { ended <- server.Run() }()
+	require.NoError(t, host.WaitForExtension(t.Context(), "cipherlens"))
+	require.NoError(t, host.Vanish())
+	_, err = os.Lstat(socket)
+	require.NoError(t, err)
+	require.ErrorContains(t, <-ended, "extension ping failed")
+}
+
 func TestWaitForExtensionGivesUp(t *testing.T) {
 	t.Parallel()
 	host := newHost(t, Options{})

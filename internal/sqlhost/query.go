@@ -54,7 +54,7 @@ func (r *Result) Maps() []map[string]string {
 
 // Query runs one or more statements and gives the last one's rows. The error of a failing statement has osquery's words
 // ("no such table: x", or what the table's extension said). When ctx ends, the statement is interrupted.
-func (h *Host) Query(ctx context.Context, sql string) (*Result, error) {
+func (h *Host) Query(ctx context.Context, sql string) (result *Result, err error) {
 	if len(sql) > maxSQLBytes {
 		return nil, fmt.Errorf("sqlhost: a statement of %d bytes, the limit is %d", len(sql), maxSQLBytes)
 	}
@@ -62,10 +62,18 @@ func (h *Host) Query(ctx context.Context, sql string) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer h.sessions.release(s)
+	defer func() {
+		// The binding panics where SQLite's memory is used up. Nothing is known of the connection then.
+		if p := recover(); p != nil {
+			h.sessions.discard()
+			result, err = nil, fmt.Errorf("sqlhost: query: %v", p)
+			return
+		}
+		h.sessions.release(s)
+	}()
 	defer s.conn.SetInterrupt(s.conn.SetInterrupt(ctx))
 
-	result := &Result{}
+	result = &Result{}
 	for sql != "" {
 		stmt, tail, err := s.conn.Prepare(sql)
 		if err != nil {

@@ -3,7 +3,6 @@ package sqlhost
 import (
 	"context"
 	"crypto/sha1"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -261,32 +260,4 @@ func (r *packRun) runQuery(ctx context.Context, q PackQuery) error {
 
 func (r *packRun) status(severity Severity, source, message string) error {
 	return r.logger.Status(Status{Severity: severity, Time: r.host.opts.Clock.Now(), Source: source, Message: message})
-}
-
-// Loggers hands everything to each of several loggers.
-type Loggers []ResultLogger
-
-var _ ResultLogger = Loggers(nil)
-
-// Results hands on to every logger.
-func (l Loggers) Results(item *LogItem) error {
-	return l.each(func(logger ResultLogger) error { return logger.Results(item) })
-}
-
-// Snapshot hands on to every logger.
-func (l Loggers) Snapshot(item *LogItem) error {
-	return l.each(func(logger ResultLogger) error { return logger.Snapshot(item) })
-}
-
-// Status hands on to every logger.
-func (l Loggers) Status(s Status) error {
-	return l.each(func(logger ResultLogger) error { return logger.Status(s) })
-}
-
-func (l Loggers) each(log func(ResultLogger) error) error {
-	var err error
-	for _, logger := range l {
-		err = errors.Join(err, log(logger))
-	}
-	return err
 }

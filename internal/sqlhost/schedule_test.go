@@ -285,8 +285,7 @@ func TestLoggerThatFailsEndsTheRun(t *testing.T) {
 	host, numbers := numbersHost(t, nil)
 	numbers.set("1")
 	full := errors.New("disk full")
-	_, err := host.RunPack(t.Context(), mustParse(t, `{"queries":{"q":{"query":"select n from numbers"}}}`), RunOptions{Once: true},
-		Loggers{&memoryLogger{}, &memoryLogger{err: full}})
+	_, err := host.RunPack(t.Context(), mustParse(t, `{"queries":{"q":{"query":"select n from numbers"}}}`), RunOptions{Once: true}, &memoryLogger{err: full})
 	require.ErrorIs(t, err, full)
 }
 

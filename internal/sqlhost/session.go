@@ -13,6 +13,9 @@ import (
 // maxSessions bounds how many queries run at once. A table may itself query its host: each such query takes one more.
 const maxSessions = 8
 
+// sqliteMemory bounds one connection's memory, in bytes: intermediate results and values.
+const sqliteMemory = 256 << 20
+
 // maxIdle is how many connections are kept open between queries.
 const maxIdle = 2
 
@@ -29,8 +32,9 @@ type session struct {
 
 // sessions hands out connections. SQLite's are not safe for concurrent use, and a running one may be in a table's call.
 type sessions struct {
-	host  *Host
-	slots chan struct{}
+	host   *Host
+	memory int64 // of one connection, in bytes
+	slots  chan struct{}
 
 	mu     sync.Mutex
 	idle   []*session
@@ -38,7 +42,7 @@ type sessions struct {
 }
 
 func newSessions(h *Host) *sessions {
-	return &sessions{host: h, slots: make(chan struct{}, maxSessions)}
+	return &sessions{host: h, memory: sqliteMemory, slots: make(chan struct{}, maxSessions)}
 }
 
 var errClosed = errors.New("sqlhost: the host is closed")
@@ -81,18 +85,18 @@ func (p *sessions) take() (*session, error) {
 	if found != nil {
 		return found, nil
 	}
-	return open(tables, generation, p.host.warn)
+	return p.open(tables, generation)
 }
 
-func open(tables []*relation, generation int, warn func(string)) (*session, error) {
-	conn, err := sqlite3.Open(":memory:")
+func (p *sessions) open(tables []*relation, generation int) (*session, error) {
+	conn, err := sqlite3.OpenContext(sqlite3.WithMaxMemory(context.Background(), p.memory), ":memory:")
 	if err != nil {
 		return nil, fmt.Errorf("sqlhost: open SQLite: %w", err)
 	}
 	opened.Add(1)
 	s := &session{conn: conn, generation: generation}
 	for _, rel := range tables {
-		if err := attach(conn, rel, warn); err != nil {
+		if err := attach(conn, rel, p.host.warn); err != nil {
 			return nil, errors.Join(err, conn.Close())
 		}
 	}
@@ -124,6 +128,9 @@ func (p *sessions) release(s *session) {
 		_ = s.conn.Close()
 	}
 }
+
+// discard gives up the place of a connection that is not fit for use.
+func (p *sessions) discard() { <-p.slots }
 
 // close waits for running queries and closes every connection.
 func (p *sessions) close() error {

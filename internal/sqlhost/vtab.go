@@ -35,6 +35,7 @@ func attach(conn *sqlite3.Conn, rel *relation, warn func(string)) error {
 	create := func(db *sqlite3.Conn, _, _, _ string, _ ...string) (*virtualTable, error) {
 		return &virtualTable{rel: rel, conn: db, warn: warn}, db.DeclareVTab(rel.declaration())
 	}
+	//lint:ignore SA1019 its replacement is a generic method, which needs Go 1.27
 	if err := sqlite3.CreateModule(conn, rel.name, create, create); err != nil {
 		return fmt.Errorf("sqlhost: table %s: %w", rel.name, err)
 	}
