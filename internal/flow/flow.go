@@ -45,9 +45,10 @@ type Flow struct {
 	Judged              bool // Judgement is what Config.Judge said; else it is only a placeholder
 	Ended               bool // FIN, RST, idle or end of capture; a later packet may take it back
 
-	clientLow   bool // the client is the key's low end
-	based       [2]bool
-	sampled     bool // there was a sample; there will be no other
+	clientLow   bool    // the client is the key's low end
+	based       [2]bool // base is known
+	guessed     [2]bool // but only from the first payload that was seen
+	sampled     bool    // there was a sample; there will be no other
 	processRank uint8
 	class       class
 	listed      bool

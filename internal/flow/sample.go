@@ -52,6 +52,7 @@ type sample struct {
 	more      [markChunks]uint32
 	marked    uint16
 	exchanged bool  // both sides have sent
+	swapped   bool  // directions in marks are the other way round
 	torn      bool  // there was a hole, first at tornAt
 	tornAt    int64 // table clock
 	judged    int   // bytes in order when last judged; -1 before
@@ -197,6 +198,9 @@ func (t *Table) mark(s *sample, dir, at, length int, since int64) {
 	if s.marked == maxMarks {
 		return
 	}
+	if s.swapped {
+		dir = 1 - dir
+	}
 	micros := uint64(min(max(since, 0)/1000, math.MaxUint32))
 	word := uint64(at)<<49 | uint64(dir)<<48 | uint64(length)<<32 | micros
 	n := int(s.marked)
@@ -238,6 +242,9 @@ func (t *Table) data(h *half, n int, buf []byte) []byte {
 // segments gives the marks of one direction within its first n bytes, in order of offset.
 func (t *Table) segments(s *sample, dir, n int, to []conformance.Segment) []conformance.Segment {
 	to = to[:0]
+	if s.swapped {
+		dir = 1 - dir
+	}
 	for i := range int(s.marked) {
 		word := t.markAt(s, i)
 		seg := conformance.Segment{

@@ -159,6 +159,29 @@ func TestTCP(t *testing.T) {
 			w.up(c+1, s+1, "abc")
 			w.tcp(true, SYN, c, 0, "", 0)
 		}, client: "abc"},
+		"SYN-ACK after the server's data": {play: func(w *wire) {
+			w.tcp(true, SYN, c, 0, "", 0)
+			w.down(s+1, c+1, "012")
+			w.tcp(false, SYN|ACK, s, c+1, "", 0)
+			w.up(c+1, s+4, "abc")
+		}, client: "abc", server: "012"},
+		"SYN again, but the server's start was lost": {play: func(w *wire) {
+			w.tcp(true, SYN, c, 0, "", 0)
+			w.down(s+4, c+1, "345")
+			w.tcp(true, SYN, c, 0, "", 0)
+		}, server: "345", midstream: true},
+		"the server's ACK and data before everything": {play: func(w *wire) {
+			w.down(s+1, c+4, "012")
+			w.up(c+1, s+1, "abc")
+			w.tcp(true, SYN, c, 0, "", 0)
+			w.tcp(false, SYN|ACK, s, c+1, "", 0)
+			w.down(s+4, c+4, "345")
+		}, client: "abc", server: "012345"},
+		"the client's ACK before the SYN-ACK": {play: func(w *wire) {
+			w.tcp(false, ACK, s+1, c+1, "", 0)
+			w.tcp(false, SYN|ACK, s, c+1, "", 0)
+			w.up(c+1, s+1, "abc")
+		}, client: "abc"},
 		"SYN again": {play: func(w *wire) {
 			w.tcp(true, SYN, c, 0, "", 0)
 			w.tcp(true, SYN, c, 0, "", 0)
@@ -413,6 +436,23 @@ func TestSegments(t *testing.T) {
 		{Offset: 9, Length: 1, Order: 4, Time: 6 * ms},
 	}, got.Client.Segments)
 	require.Equal(t, []conformance.Segment{{Offset: 0, Length: 4, Order: 1, Time: 4 * ms}}, got.Server.Segments)
+}
+
+// TestSegmentsSwapped finds out only by the SYN that the server was seen first.
+func TestSegmentsSwapped(t *testing.T) {
+	t.Parallel()
+	w, r := newWire(Config{})
+	w.down(21, 11, "0123")
+	w.up(11, 25, "abc")
+	w.tcp(true, SYN, 10, 0, "", 0)
+	w.down(25, 14, "45")
+	w.table.Close()
+	got := r.flows[0].conv
+	ms := int64(time.Millisecond)
+	require.Equal(t, []conformance.Segment{{Offset: 0, Length: 3, Order: 1, Time: ms}}, got.Client.Segments)
+	require.Equal(t, []conformance.Segment{{Offset: 0, Length: 4, Order: 0}, {Offset: 4, Length: 2, Order: 2, Time: 3 * ms}}, got.Server.Segments)
+	require.Equal(t, [2]uint64{2, 2}, r.flows[0].flow.Packets)
+	require.False(t, got.StartSeen)
 }
 
 func TestSegmentsAreBounded(t *testing.T) {

@@ -26,8 +26,12 @@ func (t *Table) superseded(f *Flow, fromLow bool, h *Header) bool {
 	return !simultaneous
 }
 
-// tcp follows one segment.
+// tcp follows one segment. Who sends the SYN is the client, even if others were seen sending before.
 func (t *Table) tcp(f *Flow, dir int, h *Header) {
+	if h.Flags&SYN != 0 && (f.TCPFlags[0]|f.TCPFlags[1])&SYN == 0 && (h.Flags&ACK != 0) == (dir == ToServer) {
+		t.swap(f)
+		dir = 1 - dir
+	}
 	f.TCPFlags[dir] |= h.Flags
 	start := h.Seq
 	switch {
@@ -36,7 +40,7 @@ func (t *Table) tcp(f *Flow, dir int, h *Header) {
 		start++
 	case !f.based[dir] && h.Length > 0:
 		// A stream that was not seen from its start begins where it was joined.
-		f.base[dir], f.based[dir] = h.Seq, true
+		f.base[dir], f.based[dir], f.guessed[dir] = h.Seq, true, true
 		f.StartSeen = false
 	}
 	if h.Length > 0 {
@@ -54,14 +58,14 @@ func (t *Table) tcp(f *Flow, dir int, h *Header) {
 // synchronize takes the sequence numbers of a SYN or SYN-ACK. A SYN-ACK says where both streams start, also when the SYN was
 // not captured. It also corrects a SYN that its receiver never saw.
 func (t *Table) synchronize(f *Flow, dir int, h *Header) {
-	f.StartSeen = true
-	first := !f.based[dir]
-	f.base[dir], f.based[dir] = h.Seq+1, true
-	if h.Flags&ACK == 0 || !first {
-		return
-	}
 	other := 1 - dir
-	if f.based[other] && h.Ack-f.base[other] <= maxEarly {
+	first := !f.based[dir] || f.guessed[dir]
+	f.base[dir], f.based[dir], f.guessed[dir] = h.Seq+1, true, false
+	if h.Flags&ACK != 0 {
+		f.guessed[other] = f.guessed[other] && f.base[other] != h.Ack
+	}
+	f.StartSeen = !f.guessed[other]
+	if h.Flags&ACK == 0 || !first || f.based[other] && h.Ack-f.base[other] <= maxEarly {
 		return
 	}
 	f.base[other], f.based[other] = h.Ack, true
@@ -69,6 +73,27 @@ func (t *Table) synchronize(f *Flow, dir int, h *Header) {
 		t.release(f)
 		f.sampled = false
 		t.lists.put(f, bare, t.clock.now)
+	}
+}
+
+// swap makes the client the server: the first packets that were captured were not the first that were sent.
+func (t *Table) swap(f *Flow) {
+	f.clientLow = !f.clientLow
+	f.Packets[0], f.Packets[1] = f.Packets[1], f.Packets[0]
+	f.Bytes[0], f.Bytes[1] = f.Bytes[1], f.Bytes[0]
+	f.TCPFlags[0], f.TCPFlags[1] = f.TCPFlags[1], f.TCPFlags[0]
+	f.based[0], f.based[1] = f.based[1], f.based[0]
+	f.guessed[0], f.guessed[1] = f.guessed[1], f.guessed[0]
+	f.base[0], f.base[1] = f.base[1], f.base[0]
+	switch f.Local {
+	case LocalClient:
+		f.Local = LocalServer
+	case LocalServer:
+		f.Local = LocalClient
+	}
+	if s := f.sample; s != nil {
+		s.half[0], s.half[1] = s.half[1], s.half[0]
+		s.swapped = !s.swapped
 	}
 }
 
