@@ -199,3 +199,32 @@ func TestOpenLiveErrors(t *testing.T) {
 		require.ErrorContains(t, err, "needs root or CAP_NET_RAW")
 	}
 }
+
+// TestInterfaceGoesDown: the socket survives an interface that goes, and another that comes.
+func TestInterfaceGoesDown(t *testing.T) {
+	private(t)
+	src := openLiveT(t, LiveOptions{})
+	for _, args := range [][]string{
+		{"link", "set", "here", "down"}, {"link", "del", "here"}, {"link", "add", "later", "type", "veth", "peer", "name", "other"},
+		{"addr", "add", "10.8.0.1/24", "dev", "later"}, {"link", "set", "later", "up"}, {"link", "set", "other", "up"},
+	} {
+		out, err := exec.Command("ip", args...).CombinedOutput()
+		require.NoError(t, err, "%s", out)
+	}
+	conn, err := net.Dial("udp", "10.8.0.2:9")
+	require.NoError(t, err)
+	_, err = exec.Command("ip", "neigh", "add", "10.8.0.2", "lladdr", "02:00:00:00:00:02", "dev", "later").CombinedOutput()
+	require.NoError(t, err)
+	_, err = conn.Write([]byte("still there"))
+	require.NoError(t, err)
+	require.NoError(t, conn.Close())
+	found := 0
+	for _, p := range collect(t, src) {
+		if bytes.Contains(p.Data, []byte("still there")) {
+			require.Equal(t, "later", p.Iface)
+			require.Equal(t, Out, p.Direction)
+			found++
+		}
+	}
+	require.Equal(t, 1, found)
+}
