@@ -12,12 +12,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// How much of one core the search for owners may take, and how much of that may be saved up.
-const (
-	searchShare = 0.05
-	searchBurst = 100 * time.Millisecond
-)
-
 const (
 	maxKnown  = 16 << 10 // inodes in each of the two generations of the cache
 	maxRecent = 4        // processes that are asked first
@@ -35,14 +29,13 @@ type holder struct {
 type owners struct {
 	diag *diag
 
-	mu       sync.Mutex
-	counts   OwnerStats
-	known    map[uint32]holder
-	older    map[uint32]holder // the generation before
-	young    young
-	recent   []int         // owners found last, the last one first
-	credit   time.Duration // of searching
-	credited time.Time
+	mu      sync.Mutex
+	counts  OwnerStats
+	known   map[uint32]holder
+	older   map[uint32]holder // the generation before
+	young   young
+	recent  []int // owners found last, the last one first
+	allowed allowance
 }
 
 func (o *owners) open() error {
@@ -53,7 +46,7 @@ func (o *owners) open() error {
 	if err := o.young.start(); err != nil {
 		return errors.Join(err, d.close())
 	}
-	o.diag, o.known, o.credit, o.credited = d, map[uint32]holder{}, searchBurst, time.Now()
+	o.diag, o.known, o.allowed = d, map[uint32]holder{}, newAllowance(time.Now())
 	return nil
 }
 
@@ -127,16 +120,14 @@ func (o *owners) remember(inode uint32, h holder) {
 	o.known[inode] = h
 }
 
-// search looks in /proc, as long as there is credit for it.
+// search looks in /proc, as long as there is time for it.
 func (o *owners) search(inode uint32) (holder, bool) {
 	start := time.Now()
-	o.credit = min(o.credit+time.Duration(float64(start.Sub(o.credited))*searchShare), searchBurst)
-	o.credited = start
-	if o.credit <= 0 {
+	if !o.allowed.ready(start) {
 		o.counts.Limited++
 		return holder{}, false
 	}
-	defer func() { o.credit -= time.Since(start) }()
+	defer func() { o.allowed.spend(time.Since(start)) }()
 	return o.searchLikely(inode)
 }
 

@@ -1,0 +1,138 @@
+package process
+
+import (
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+)
+
+const (
+	maxRecent   = 16       // processes that are asked first
+	maxFileList = 64 << 10 // open files of a process that are looked at
+)
+
+// holder is a process that has a socket open. The start time tells it from a later one with its pid; 0 when we may not know it.
+type holder struct {
+	pid   int
+	start uint64 // microseconds since 1970
+}
+
+// owners asks process after process for its sockets: macOS has no call that goes the other way. It is the fallback where packets
+// come without their process (PKTAP gives it).
+type owners struct {
+	mu      sync.Mutex
+	counts  OwnerStats
+	recent  []int // owners found last, the last one first
+	allowed allowance
+	files   []byte // for the list of one process
+}
+
+func (o *owners) open() error {
+	o.allowed = newAllowance(time.Now())
+	return nil
+}
+
+func (o *owners) close() error { return nil }
+
+func (o *owners) stats() OwnerStats {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.counts
+}
+
+func (o *owners) lookup(protocol uint8, local, remote netip.AddrPort) (int, bool) {
+	h, ok := o.find(protocol, local, remote)
+	return h.pid, ok
+}
+
+func (o *owners) owner(protocol uint8, local, remote netip.AddrPort) (Process, bool) {
+	h, ok := o.find(protocol, local, remote)
+	if !ok {
+		return Process{}, false
+	}
+	p, start, err := getStarted(h.pid)
+	return p, err == nil && start == h.start
+}
+
+func (o *owners) find(protocol uint8, local, remote netip.AddrPort) (holder, bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.counts.Asked++
+	start := time.Now()
+	if !o.allowed.ready(start) {
+		o.counts.Limited++
+		return holder{}, false
+	}
+	defer func() { o.allowed.spend(time.Since(start)) }()
+	h, ok := o.search(protocol, local, remote)
+	if !ok {
+		o.counts.Unknown++
+		return holder{}, false
+	}
+	o.counts.Found++
+	return h, true
+}
+
+// search asks the owners found last, then all, the youngest first.
+func (o *owners) search(protocol uint8, local, remote netip.AddrPort) (holder, bool) {
+	for _, pid := range slices.Clone(o.recent) {
+		if h, ok := o.searchIn(pid, protocol, local, remote); ok {
+			return h, true
+		}
+	}
+	o.counts.Walks++
+	pids, err := listPIDs()
+	if err != nil {
+		return holder{}, false
+	}
+	for _, pid := range pids {
+		if h, ok := o.searchIn(pid, protocol, local, remote); ok {
+			return h, true
+		}
+	}
+	return holder{}, false
+}
+
+func (o *owners) searchIn(pid int, protocol uint8, local, remote netip.AddrPort) (holder, bool) {
+	_, start, err := readBSDInfo(pid, make([]byte, bsdInfoSize))
+	if err != nil {
+		o.recent = slices.DeleteFunc(o.recent, func(p int) bool { return p == pid })
+		return holder{}, false // gone, or another user's: its sockets are closed to us as well
+	}
+	b := make([]byte, socketInfoSize)
+	for _, fd := range o.sockets(pid) {
+		n, err := procInfo(callPIDFDInfo, pid, flavorSocket, uint64(uint32(fd)), b)
+		if err != nil {
+			continue
+		}
+		if s, ok := parseSocketInfo(b[:n]); ok && s.matches(protocol, local, remote) {
+			o.moveUp(pid)
+			return holder{pid: pid, start: start}, true
+		}
+	}
+	return holder{}, false
+}
+
+// sockets gives the descriptors of a process that are sockets.
+func (o *owners) sockets(pid int) []int32 {
+	if o.files == nil {
+		o.files = make([]byte, 256*fdInfoSize)
+	}
+	for {
+		n, err := procInfo(callPIDInfo, pid, flavorListFDs, 0, o.files)
+		if err != nil {
+			return nil
+		}
+		if n < len(o.files) || n >= maxFileList*fdInfoSize {
+			return socketFDs(o.files[:n])
+		}
+		o.files = make([]byte, 2*len(o.files))
+	}
+}
+
+func (o *owners) moveUp(pid int) {
+	o.recent = slices.DeleteFunc(o.recent, func(p int) bool { return p == pid })
+	o.recent = slices.Insert(o.recent, 0, pid)
+	o.recent = o.recent[:min(len(o.recent), maxRecent)]
+}
