@@ -22,9 +22,9 @@ const (
 	maxFuncName = 4096
 )
 
-// goNames lists the names of the functions in a pclntab, which are there in stripped programs too, inlined functions included,
-// that the catalogue knows or that show what the program is.
-func goNames(tab *io.SectionReader) ([]string, error) {
+// goNames lists the names of the functions in a pclntab that keep says to. They are there in stripped programs too, those of
+// inlined functions included.
+func goNames(tab *io.SectionReader, keep func(name []byte) bool) ([]string, error) {
 	start, end, err := goNameTable(tab)
 	if err != nil {
 		return nil, fmt.Errorf("pclntab: %w", err)
@@ -41,7 +41,7 @@ func goNames(tab *io.SectionReader) ([]string, error) {
 		case err != nil:
 			return names, fmt.Errorf("pclntab: function names: %w", err)
 		}
-		if name = bytes.TrimSuffix(name, []byte{0}); goOfInterest(name) {
+		if name = bytes.TrimSuffix(name, []byte{0}); keep(name) {
 			names = append(names, string(name))
 		}
 	}

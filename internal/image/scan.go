@@ -53,7 +53,7 @@ func (f *facts) look(ctx context.Context, u *unit, c contents) {
 		errs = append(errs, s.region(ctx, r, false))
 	}
 	if c.names.size > 0 {
-		names, err := goNames(io.NewSectionReader(c.r, c.names.offset, c.names.size))
+		names, err := goNames(io.NewSectionReader(c.r, c.names.offset, c.names.size), goOfInterest)
 		u.markers = append(u.markers, goMarkers(names)...)
 		s.runtime = "go"
 		errs = append(errs, err)
