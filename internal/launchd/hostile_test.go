@@ -173,9 +173,10 @@ func TestOneHomeDoesNotCostOthers(t *testing.T) {
 	}
 	tr.job("/Users/zoe/Library/LaunchAgents/good.plist", label("good")+"<key>Program</key><string>/opt/agent</string>")
 	jobs, errs := Jobs(context.Background(), tr.root())
-	require.Len(t, errs, 1)
-	require.EqualError(t, errs[0], "launchd: /Users/eve/Library/LaunchAgents: too much to read")
-	require.Len(t, jobs, placeBytes>>20+2)
+	require.Len(t, errs, 1) // of bytes, or on a slow machine of time
+	require.ErrorIs(t, errs[0], errBudget)
+	require.ErrorContains(t, errs[0], "launchd: /Users/eve")
+	require.LessOrEqual(t, len(jobs), placeBytes>>20+2)
 	require.Equal(t, "good", byPlist(jobs)["/Users/zoe/Library/LaunchAgents/good.plist"].Label)
 }
 

@@ -15,9 +15,13 @@ import (
 // ErrLimit says that a property list is larger, deeper or has more values than allowed.
 var ErrLimit = errors.New("limit exceeded")
 
-// ErrDuplicateKey says that a dictionary names a key twice. Readers on macOS do not agree on which one counts, so this hides
-// things; Parse gives it beside the value, in which the last one counts.
-var ErrDuplicateKey = errors.New("key given twice")
+// Readers on macOS (CoreFoundation, libxpc, IOKit) do not agree on what these mean, so they hide things from one or the other. Parse gives
+// them beside the value, in which the last of two equal keys counts, stray text does not, and a bad value is nil.
+var (
+	ErrDuplicateKey = errors.New("key given twice")
+	ErrStrayText    = errors.New("text between values")
+	ErrBadValue     = errors.New("bad value")
+)
 
 // UID is a reference into the object table of an NSKeyedArchiver archive.
 type UID uint64
@@ -37,7 +41,7 @@ func Parse(data []byte) (any, error) { return Default.Parse(data) }
 
 // Parse reads a property list of any form. Values are map[string]any, []any, string, bool, int64 (uint64 above its range),
 // float64, time.Time, []byte, UID, or nil for a file without a value. Do not change them: a binary file's values may be shared.
-// Except for ErrDuplicateKey the value is nil when there is an error.
+// Except for ErrDuplicateKey, ErrStrayText and ErrBadValue the value is nil when there is an error.
 func (l Limits) Parse(data []byte) (any, error) {
 	if len(data) > l.Size {
 		return nil, fmt.Errorf("plist: %w: %d bytes, at most %d", ErrLimit, len(data), l.Size)
@@ -53,8 +57,8 @@ func (l Limits) Parse(data []byte) (any, error) {
 	if err != nil {
 		return nil, fmt.Errorf("plist: %w", err)
 	}
-	if b.duplicate != "" {
-		return value, fmt.Errorf("plist: %w: %q", ErrDuplicateKey, b.duplicate)
+	if b.doubtful != nil {
+		return value, fmt.Errorf("plist: %w", b.doubtful)
 	}
 	return value, nil
 }
@@ -76,9 +80,9 @@ var xmlHead = regexp.MustCompile(`^<([?!]|(plist|dict|array|string|integer|real|
 
 // budget counts what one property list has used of its limits.
 type budget struct {
-	limits    Limits
-	nodes     int
-	duplicate string // the first key that was given twice
+	limits   Limits
+	nodes    int
+	doubtful error // the first thing on which readers do not agree
 }
 
 // enter is called for each value at its depth (0 for the outermost).
@@ -92,9 +96,15 @@ func (b *budget) enter(depth int) error {
 	return nil
 }
 
+func (b *budget) doubt(err error) {
+	if b.doubtful == nil {
+		b.doubtful = err
+	}
+}
+
 func (b *budget) set(dict map[string]any, key string, value any) {
-	if _, twice := dict[key]; twice && b.duplicate == "" {
-		b.duplicate = shorten(key)
+	if _, twice := dict[key]; twice {
+		b.doubt(fmt.Errorf("%w: %q", ErrDuplicateKey, shorten(key)))
 	}
 	dict[key] = value
 }

@@ -75,14 +75,8 @@ func (t tag) String() string {
 
 // next skips white space, comments, processing instructions and the document type, and reads a tag.
 func (x *xmlReader) next() (tag, error) {
-	if err := x.skip(); err != nil {
+	if err := x.toTag(); err != nil {
 		return tag{}, err
-	}
-	if x.pos >= len(x.text) {
-		return tag{}, errEnd
-	}
-	if x.text[x.pos] != '<' {
-		return tag{}, errors.New("text where a tag should be")
 	}
 	length := bytes.IndexByte(x.text[x.pos:], '>')
 	if length < 0 {
@@ -100,6 +94,28 @@ func (x *xmlReader) next() (tag, error) {
 	}
 	t.name = string(body[:min(len(body), 16)]) // longer than any that is known
 	return t, nil
+}
+
+// toTag goes to the next tag, past text that stands between values.
+func (x *xmlReader) toTag() error {
+	for {
+		if err := x.skip(); err != nil {
+			return err
+		}
+		i := bytes.IndexByte(x.text[x.pos:], '<')
+		if i <= 0 {
+			return endUnless(i == 0)
+		}
+		x.budget.doubt(fmt.Errorf("xml: offset %d: %w", x.pos, ErrStrayText))
+		x.pos += i
+	}
+}
+
+func endUnless(ok bool) error {
+	if ok {
+		return nil
+	}
+	return errEnd
 }
 
 func (x *xmlReader) skip() error {
@@ -182,7 +198,7 @@ func (x *xmlReader) value(t tag, depth int) (any, error) {
 	}
 	value, err := scalarXML(t.name, text)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", t, err)
+		x.budget.doubt(fmt.Errorf("xml: offset %d: %w: %s: %w", x.pos, ErrBadValue, t, err))
 	}
 	return value, nil
 }
@@ -276,6 +292,10 @@ func (x *xmlReader) content(name string) (string, error) {
 			if !x.past("-->", 4) {
 				return "", errEnd
 			}
+		case bytes.HasPrefix(rest, []byte("<?")):
+			if !x.past("?>", 2) {
+				return "", errEnd
+			}
 		default:
 			return b.String(), x.close(name)
 		}
@@ -329,7 +349,7 @@ func scalarXML(name, text string) (any, error) {
 		}
 		return t.UTC(), nil
 	case "data":
-		return base64Data(text)
+		return base64Data(text), nil
 	}
 	return text, nil
 }
@@ -356,16 +376,17 @@ func integer(s string) (any, error) {
 	return int64(n), nil
 }
 
-func base64Data(text string) (any, error) {
-	packed := strings.Map(func(r rune) rune {
-		if r == ' ' || r == '\t' || r == '\r' || r == '\n' {
-			return -1
+// base64Data passes over what is not of base64 and over an odd digit at the end, as CoreFoundation does.
+func base64Data(text string) []byte {
+	digits := strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '+' || r == '/' {
+			return r
 		}
-		return r
+		return -1
 	}, text)
-	data, err := base64.StdEncoding.DecodeString(packed)
-	if err != nil {
-		return nil, errors.New("not base64")
+	if len(digits)%4 == 1 {
+		digits = digits[:len(digits)-1]
 	}
-	return data, nil
+	data, _ := base64.RawStdEncoding.DecodeString(digits) // cannot fail: digits only
+	return data
 }

@@ -52,7 +52,7 @@ job = {
 
 XML = {
     "entities.plist": "<plist version=\"1.0\"><dict><key>a&amp;b</key><string>&lt;&#65;&#x1F511;&gt;&quot;&apos;</string>"
-    "<key>c</key><string><![CDATA[<&>]]> t<!-- c -->ail</string><key>hex</key><integer>0x1F</integer></dict></plist>",
+    "<key>c</key><string><![CDATA[<&>]]> t<!-- c --><?x y?>ail</string><key>hex</key><integer>0x1F</integer></dict></plist>",
     "spread.plist": "\ufeff<?xml version='1.0'?>\n<!-- <dict> -->\n<!DOCTYPE plist PUBLIC \"x\" \"y\">\n<plist >\n"
     "<dict >\n\t<key>Label</key>\n\t<!-- c -->\n\t<string>x</string>\n<key>t</key><true />\n<key>e</key><string/><key>l</key><array/></dict >\n</plist>\n",
     "fragment.plist": "<dict><key>Label</key><string>no head</string></dict>",
