@@ -1,6 +1,9 @@
 package conformance
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // A framing says where each message of a stream carries its own length: width bytes at position, and how many bytes the message
 // has beyond the number there.
@@ -16,6 +19,8 @@ const (
 	maxExtra    = 128
 	// minEvidence is what a framing must explain, in bits, beyond what trying so many of them explains by chance.
 	minEvidence = 10
+	// maxFramed bounds the messages of one stream that are looked at.
+	maxFramed = 256
 )
 
 // value reads the length field of a message, or -1 where it is cut.
@@ -34,11 +39,49 @@ func (f framing) value(b []byte) int {
 	return v
 }
 
-// split cuts what was sent in one go into messages. It fails unless the last one ends where the bytes end, or, where cut is
-// allowed, beyond.
+// carried is what one direction carried: units that start with a message (datagrams, or the whole of a stream), and where in
+// each, in rising order, a message is known to end, because the other side spoke next.
+type carried struct {
+	units [][]byte
+	ends  [][]int
+	open  bool // the last unit's last message may be cut
+}
+
+// carry gives one direction's messages as datagrams, or as one stream.
+func carry(c *Conversation, h *Half, all [][]byte) carried {
+	if c.Transport == UDP {
+		return datagrams(all)
+	}
+	u := carried{open: h.Total > uint64(len(h.Data)) || h.Gap || !c.Ended}
+	if len(h.Data) == 0 {
+		return u
+	}
+	u.units = [][]byte{h.Data}
+	end, ends := 0, make([]int, 0, len(all))
+	for _, m := range all {
+		end += len(m)
+		ends = append(ends, end)
+	}
+	u.ends = [][]int{ends}
+	return u
+}
+
+// datagrams are messages or runs of them that end where they end.
+func datagrams(all [][]byte) carried {
+	u := carried{units: all}
+	for _, m := range all {
+		u.ends = append(u.ends, []int{len(m)})
+	}
+	return u
+}
+
+// split cuts a unit into messages. It fails unless the last one ends where the bytes end, or, where cut is allowed, beyond.
 func (f framing) split(b []byte, cut bool) ([][]byte, bool) {
+	if total := f.value(b) + f.extra; len(b) >= f.position+f.width && (total < f.position+f.width || total > len(b) && !cut) {
+		return nil, false
+	}
 	var all [][]byte
-	for len(b) > 0 && len(all) < maxMessages {
+	for len(b) > 0 && len(all) < maxFramed {
 		v := f.value(b)
 		total := v + f.extra
 		switch {
@@ -56,8 +99,8 @@ func (f framing) split(b []byte, cut bool) ([][]byte, bool) {
 	return all, true
 }
 
-// frame looks for the framing that explains most of both directions' messages, and gives them split by it.
-func frame(halves [2][][]byte, open [2]bool) (best framing, split [2][][]byte, ok bool) {
+// frame looks for the framing that explains most of both directions, and gives their messages split by it.
+func frame(sides [2]carried) (best framing, split [2][][]byte, ok bool) {
 	evidence := float64(minEvidence)
 	for width := 1; width <= 4; width++ {
 		for position := 0; position <= maxPosition; position++ {
@@ -65,9 +108,10 @@ func frame(halves [2][][]byte, open [2]bool) (best framing, split [2][][]byte, o
 				if width == 1 && little {
 					continue
 				}
-				for _, extra := range extras(halves, framing{position: position, width: width, little: little}) {
-					f := framing{position, width, little, extra}
-					parts, e, fits := f.explains(halves, open)
+				f := framing{position: position, width: width, little: little}
+				extras, n := f.extras(sides)
+				for _, f.extra = range extras[:n] {
+					parts, e, fits := f.explains(sides)
 					if fits && e > evidence {
 						best, split, evidence, ok = f, parts, e, true
 					}
@@ -79,49 +123,51 @@ func frame(halves [2][][]byte, open [2]bool) (best framing, split [2][][]byte, o
 }
 
 // extras are what the number at f may leave out: nothing, all up to itself, or what the first message of either side shows.
-func extras(halves [2][][]byte, f framing) []int {
-	e := []int{0, f.position + f.width}
-	for _, all := range halves {
-		if len(all) == 0 {
+func (f framing) extras(sides [2]carried) (e [4]int, n int) {
+	e[1], n = f.position+f.width, 2
+	for _, s := range sides {
+		if len(s.units) == 0 || len(s.ends[0]) == 0 {
 			continue
 		}
-		if v := f.value(all[0]); v >= 0 {
-			if x := len(all[0]) - v; x > 0 && x <= maxExtra && x != e[1] {
-				e = append(e, x)
+		if v := f.value(s.units[0]); v >= 0 {
+			if x := s.ends[0][0] - v; x > 0 && x <= maxExtra && x != e[1] {
+				e[n] = x
+				n++
 			}
 		}
 	}
-	return e
+	return e, n
 }
 
-// explains splits all messages and says how many bits that explains: each end that the field foretold counts its width,
-// less the choice among fields.
-func (f framing) explains(halves [2][][]byte, open [2]bool) (split [2][][]byte, evidence float64, ok bool) {
+// explains splits all units and says how many bits that explains: each known end that the field foretold counts its width,
+// less the choice among fields. Equally long messages foretell nothing new.
+func (f framing) explains(sides [2]carried) (split [2][][]byte, evidence float64, ok bool) {
 	hits, misses := 0, 0
-	seen := map[int]bool{}
-	for side, all := range halves {
-		for i, m := range all {
-			parts, fits := f.split(m, i == len(all)-1 && open[side])
+	var lengths [maxMessages]int
+	for side, s := range sides {
+		for i, unit := range s.units {
+			parts, fits := f.split(unit, s.open && i == len(s.units)-1)
 			if !fits {
-				misses++
-				if misses > 0 {
-					return split, 0, false
-				}
-				continue
-			}
-			last := parts[len(parts)-1]
-			if v := f.value(last); v >= 0 && v+f.extra == len(last) {
-				if !seen[len(m)] { // equally long messages foretell nothing new once extra is fitted
-					hits++
-				}
-				seen[len(m)] = true
+				return split, 0, false
 			}
 			split[side] = append(split[side], parts...)
+			at, k := 0, 0
+			for _, part := range parts {
+				at += len(part)
+				for ; k < len(s.ends[i]) && s.ends[i][k] < at; k++ {
+					misses++
+				}
+				whole := f.value(part) >= 0 && f.value(part)+f.extra == len(part)
+				if k < len(s.ends[i]) && s.ends[i][k] == at && whole && hits < maxMessages && !slices.Contains(lengths[:hits], len(part)) {
+					lengths[hits] = len(part)
+					hits++
+				}
+			}
 		}
 	}
 	evidence = float64(8*f.width*hits) - math.Log2(float64(6*(f.position+1)))
 	if f.extra != 0 && f.extra != f.position+f.width {
 		evidence -= float64(8*f.width) + 1 // one end was used to fit extra
 	}
-	return split, evidence, hits > 0
+	return split, evidence, hits > 0 && misses <= hits
 }

@@ -46,8 +46,10 @@ type examined struct {
 	sides      [2]side
 	framed     bool
 	compressed string
+	disguise   *disguise
 	found      bool             // the bodies are random
-	both       randomness.Stats // of both directions' bodies together
+	sample     randomness.Stats // of the direction with more bytes to judge
+	n          int              // bytes judged in both directions
 }
 
 // side is one direction.
@@ -68,36 +70,63 @@ func examine(c *Conversation, o Options) *examined {
 	}
 	halves := [2]*Half{&c.Client, &c.Server}
 	var whole [2][][]byte
-	var open [2]bool
+	var sides [2]carried
 	for i, h := range halves {
 		whole[i] = messages(c, h)
-		open[i] = c.Transport != UDP && (h.Total > uint64(len(h.Data)) || h.Gap || !c.Ended)
+		sides[i] = carry(c, h, whole[i])
 		e.sides[i] = side{data: h.Data, messages: distinct(whole[i])}
 	}
 	e.compressed = e.findCompressed()
-	if e.compressed != "" || e.random(0, 0) {
+	if e.compressed != "" || e.disguised(c, sides) || e.behindFields(whole, sides) {
 		return e
 	}
-	f, split, framed := frame(whole, open)
-	if framed && e.behindField(f, split) {
-		e.framed = true
-		return e
-	}
-	if !e.behindHeader() {
+	if !e.random(0, 0) && !e.behindHeader() {
 		e.whole()
 	}
 	return e
 }
 
+// behindFields looks for ciphertext behind a length field in every message, or in each direction's first one only.
+func (e *examined) behindFields(whole [2][][]byte, sides [2]carried) bool {
+	if f, split, ok := frame(sides); ok && e.behindField(f, split) {
+		e.framed = true
+		return true
+	}
+	var first [2]carried
+	var streams [2][][]byte
+	for i, all := range whole {
+		if len(all) > 0 {
+			first[i], streams[i] = datagrams(all[:1]), [][]byte{e.sides[i].data}
+		}
+	}
+	if f, _, ok := frame(first); ok {
+		base := f.position + f.width
+		e.framed = e.accept(streams, [2]int{base, base}, 1-e.threshold)
+	}
+	return e.framed
+}
+
+// disguised looks for a known mask.
+func (e *examined) disguised(c *Conversation, sides [2]carried) bool {
+	for _, d := range disguises {
+		if h, ok := d.hides(c, sides); ok {
+			e.whole()
+			e.sides[0].header, e.disguise, e.found = h, &d, true
+			return true
+		}
+	}
+	return false
+}
+
 // whole takes all bytes for the sample.
 func (e *examined) whole() {
-	var joined []byte
 	for i := range e.sides {
 		s := &e.sides[i]
 		s.header, s.body = 0, s.data[:min(len(s.data), randomness.MaxSample)]
-		joined = append(joined, s.body[:min(len(s.body), randomness.MaxSample/2)]...)
+		s.stats = randomness.Judge(s.body)
 	}
-	e.both, e.found = randomness.Judge(joined), false
+	e.measure()
+	e.found = false
 }
 
 // judge draws the conclusion.
@@ -111,17 +140,19 @@ func (e *examined) judge(c *Conversation) Judgement {
 	case n >= minText && mostlyText(e.sides[0].data, e.sides[1].data):
 		return Judgement{Verdict: Cleartext, Confidence: 0.9, Reasons: []string{"printable"}}
 	case n < minStructured:
-		return Judgement{Verdict: Undetermined, Reasons: []string{"few_bytes"}, Sample: e.both}
-	case e.both.Likelihood >= 1-e.threshold:
-		return Judgement{Verdict: Undetermined, Reasons: []string{"directions_differ"}, Sample: e.both}
+		return Judgement{Verdict: Undetermined, Reasons: []string{"few_bytes"}, Sample: e.sample}
+	case e.sample.Likelihood >= 1-e.threshold:
+		return Judgement{Verdict: Undetermined, Reasons: []string{"directions_differ"}, Sample: e.sample}
 	}
-	return Judgement{Verdict: Structured, Confidence: confidence(n), Reasons: []string{"binary_structure"}, Sample: e.both}
+	return Judgement{Verdict: Structured, Confidence: confidence(n), Reasons: []string{"binary_structure"}, Sample: e.sample}
 }
 
 func (e *examined) judgeRandom(c *Conversation) Judgement {
-	j := Judgement{Sample: e.both, Confidence: confidence(e.both.N), Reasons: []string{"random_body"}}
+	j := Judgement{Sample: e.sample, Confidence: confidence(e.n), Reasons: []string{"random_body"}}
 	j.HeaderBytes = max(e.sides[0].header, e.sides[1].header)
 	switch {
+	case e.disguise != nil:
+		j.Reasons, j.AppProtocol, j.Confidence = []string{e.disguise.name}, e.disguise.app, 0.99
 	case e.framed:
 		j.Reasons = append(j.Reasons, "length_prefix")
 	case j.HeaderBytes > 0:
@@ -173,10 +204,10 @@ func (e *examined) random(client, server int) bool {
 	return e.accept([2][][]byte{e.sides[0].messages, e.sides[1].messages}, [2]int{client, server}, 1-e.threshold)
 }
 
-// accept measures the bodies of messages behind headers, and says whether all of them may be uniform: each direction's bytes, both
-// together, and their columns, none less likely than level.
+// accept measures the bodies of messages behind headers, and says whether all of them may be uniform: each direction's bytes, and
+// their columns, none less likely than level. The directions are only joined where one is too short by itself: a cipher
+// that uses one key both ways repeats its keystream.
 func (e *examined) accept(all [2][][]byte, header [2]int, level float64) bool {
-	var joined []byte
 	headers := 0
 	for i := range e.sides {
 		s := &e.sides[i]
@@ -184,9 +215,9 @@ func (e *examined) accept(all [2][][]byte, header [2]int, level float64) bool {
 		headers += header[i] * len(rest)
 		s.header, s.body = header[i], join(rest, randomness.MaxSample)
 		s.stats, s.columns = randomness.Judge(s.body), randomness.Columns(rest)
-		joined = append(joined, s.body...)
 	}
-	if len(joined) < minRandom || len(joined) < headers {
+	e.measure()
+	if e.n < minRandom || e.n < headers || len(e.sides[0].body) == 0 && header[0] > 0 && len(e.sides[0].data) > 0 && e.n < 64 {
 		return false
 	}
 	for i := range e.sides {
@@ -195,9 +226,22 @@ func (e *examined) accept(all [2][][]byte, header [2]int, level float64) bool {
 			return false
 		}
 	}
-	e.both = randomness.Judge(joined)
-	e.found = e.both.Likelihood >= level
+	e.found = e.sample.Likelihood >= level
 	return e.found
+}
+
+// measure takes the longer body for the sample, or both where neither is long enough.
+func (e *examined) measure() {
+	a, b := &e.sides[0], &e.sides[1]
+	e.n = len(a.body) + len(b.body)
+	switch {
+	case len(a.body) < randomness.MinSample || len(b.body) < randomness.MinSample:
+		e.sample = randomness.Judge(append(a.body[:len(a.body):len(a.body)], b.body...))
+	case len(a.body) >= len(b.body):
+		e.sample = a.stats
+	default:
+		e.sample = b.stats
+	}
 }
 
 // stricter is the likelihood that bodies need where the header's length was searched for.
@@ -220,7 +264,7 @@ func (e *examined) behindField(f framing, split [2][][]byte) bool {
 		return true
 	}
 	for h := base + 1; h <= base+maxSearched; h++ {
-		if e.accept(split, [2]int{h, h}, stricter) {
+		if e.accept(split, [2]int{h, h}, stricter) && e.n >= minSearched {
 			return true
 		}
 	}
@@ -237,7 +281,7 @@ func (e *examined) behindHeader() bool {
 	streams := [2][][]byte{{e.sides[0].data}, {e.sides[1].data}}
 	for h := 1; h <= maxSearched; h++ {
 		for _, header := range [3][2]int{{h, h}, {h, 0}, {0, h}} {
-			if len(e.sides[0].data)+len(e.sides[1].data) >= minSearched && e.accept(streams, header, stricter) {
+			if e.accept(streams, header, stricter) && e.n >= minSearched && e.n >= 8*h {
 				return true
 			}
 		}

@@ -3,12 +3,16 @@ package judge
 
 import (
 	"github.com/cipherlens/cipherlens/internal/conformance"
+	"github.com/cipherlens/cipherlens/internal/conformance/dtls"
+	"github.com/cipherlens/cipherlens/internal/conformance/quic"
 	"github.com/cipherlens/cipherlens/internal/conformance/tls"
 )
 
 // recognizers in the order in which they are asked: the strictest first.
 var recognizers = []conformance.Recognizer{
 	tls.Recognize,
+	dtls.Recognize,
+	quic.Recognize,
 }
 
 // Judge says what a conversation is.

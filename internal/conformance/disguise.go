@@ -1,0 +1,117 @@
+package conformance
+
+import (
+	"encoding/binary"
+	"hash/fnv"
+)
+
+// A disguise is a publicly known way to mask a tunnel's own headers. Masked headers are not uniform bytes, but what they hide is
+// proven by undoing the mask.
+type disguise struct {
+	name, app string
+	hides     func(c *Conversation, sides [2]carried) (header int, ok bool)
+}
+
+var disguises = []disguise{
+	{"mkcp_mask", "mkcp", isMKCP},
+	{"openvpn_mask", "openvpn", isMaskedOpenVPN},
+}
+
+// mkcpHeaders are the lengths of the headers that V2Ray's mKCP puts before its datagrams: none, those of SRTP, uTP and WireGuard,
+// and those of DTLS and of WeChat's video calls.
+var mkcpHeaders = []int{0, 4, 13}
+
+// isMKCP undoes V2Ray's "simple" mask of mKCP (transport/internet/kcp/crypt.go): each byte was XORed with the one four before
+// it, and the first four are the FNV-1a hash of the rest, so that each datagram proves itself.
+func isMKCP(c *Conversation, sides [2]carried) (int, bool) {
+	if c.Transport != UDP {
+		return 0, false
+	}
+	for _, h := range mkcpHeaders {
+		proven := 0
+		for _, s := range sides {
+			for _, m := range s.units[:min(len(s.units), 4)] {
+				if !mkcpUnmasks(m[min(h, len(m)):]) {
+					proven = -maxMessages
+				}
+				proven++
+			}
+		}
+		if proven > 0 {
+			return h, true
+		}
+	}
+	return 0, false
+}
+
+func mkcpUnmasks(b []byte) bool {
+	if len(b) < 6 {
+		return false
+	}
+	plain := make([]byte, len(b))
+	copy(plain, b[:4])
+	for i := 4; i < len(b); i++ {
+		plain[i] = b[i] ^ b[i-4]
+	}
+	sum := fnv.New32a()
+	_, _ = sum.Write(plain[4:])
+	return int(binary.BigEndian.Uint16(plain[4:])) == len(b)-6 && sum.Sum32() == binary.BigEndian.Uint32(plain)
+}
+
+// Opcodes of OpenVPN (ssl_pkt.h), in the upper five bits of a packet's first byte.
+const (
+	softReset     = 3
+	controlV1     = 4
+	ackV1         = 5
+	dataV1        = 6
+	resetClientV2 = 7
+	resetServerV2 = 8
+	dataV2        = 9
+	resetClientV3 = 10
+)
+
+// minOpcodes is how many packets after the two resets must carry a plausible opcode: chance hits one in eight.
+const minOpcodes = 6
+
+// isMaskedOpenVPN finds OpenVPN behind the "scramble" patches: every mask leaves the first byte XORed with one constant,
+// so that the order of opcodes gives it away (after Xue et al., USENIX Security 2022).
+func isMaskedOpenVPN(c *Conversation, sides [2]carried) (int, bool) {
+	header := 0
+	client, server := sides[0].units, sides[1].units
+	if c.Transport != UDP {
+		header = 2
+		split, _, ok := framing{width: 2, extra: 2}.explains(sides)
+		if !ok {
+			return 0, false
+		}
+		client, server = bodies(split[0], header), bodies(split[1], header)
+	}
+	if len(client) == 0 || len(server) == 0 {
+		return 0, false
+	}
+	for _, reset := range []byte{resetClientV2, resetClientV3} {
+		mask := client[0][0] ^ reset<<3
+		if mask == 0 || server[0][0]^mask != resetServerV2<<3 {
+			continue
+		}
+		if n, ok := opcodes(mask, client[1:], server[1:]); ok && n >= minOpcodes {
+			return header, true
+		}
+	}
+	return 0, false
+}
+
+// opcodes counts the packets whose opcode is one that follows the resets; it fails at the first other one.
+func opcodes(mask byte, halves ...[][]byte) (n int, ok bool) {
+	for _, all := range halves {
+		for _, m := range all {
+			switch (m[0] ^ mask) >> 3 {
+			case softReset, controlV1, ackV1, dataV1, dataV2, resetClientV2, resetServerV2, resetClientV3:
+				n++
+			default:
+				return n, false
+			}
+		}
+	}
+	return n, true
+}
