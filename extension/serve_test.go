@@ -56,7 +56,7 @@ func embedded(t *testing.T, options map[string]string) core {
 	require.NoError(t, err)
 	socket := filepath.Join(socketDir(t), "osquery.em")
 	require.NoError(t, host.Serve(socket))
-	end := sync.OnceFunc(func() { _ = host.Close() })
+	end := sync.OnceFunc(func() { _ = host.Vanish() })
 	t.Cleanup(end)
 	return core{socket, host, end}
 }
