@@ -174,7 +174,7 @@ func Short(text string) (*Rule, error) {
 	case "path":
 		r.Path = value
 	default:
-		return nil, fmt.Errorf("allowlist: allowed_crypto_processes: %q: begins with none of team:, signing:, cdhash:, path:", text)
+		return nil, fmt.Errorf("allowlist: allowed_crypto_processes: %q: none of team:, signing:, cdhash: and path: at its beginning", text)
 	}
 	if err := r.complete(); err != nil {
 		return nil, fmt.Errorf("allowlist: allowed_crypto_processes: %q: %w", text, err)
