@@ -15,6 +15,7 @@ import (
 const (
 	maxArgs     = 4_096
 	maxArgBytes = 256 << 10
+	maxProblems = 32
 )
 
 // declaration is a property list being read into a Job. What is wrong with it is collected, and does not hide the rest.
@@ -26,6 +27,9 @@ type declaration struct {
 
 // wrong notes what is wrong with a key; an empty key stands for the whole file.
 func (d *declaration) wrong(key, format string, args ...any) {
+	if len(d.errs) >= maxProblems {
+		return
+	}
 	err := fmt.Errorf(format, args...)
 	if key != "" {
 		err = fmt.Errorf("%s: %w", key, err)
@@ -177,9 +181,10 @@ func (d *declaration) texts(key string) map[string]string {
 	for name, value := range dict {
 		if s, ok := value.(string); ok {
 			texts[name] = s
-		} else {
-			d.wrong(key, "a value that is not a string")
 		}
+	}
+	if len(texts) < len(dict) {
+		d.wrong(key, "a value that is not a string")
 	}
 	return texts
 }

@@ -44,7 +44,7 @@ func (s *scan) homes(ctx context.Context) []home {
 	dirs := map[string]bool{}
 	for _, h := range found {
 		real, err := s.root.Resolve(h.dir)
-		if err != nil || dirs[real] || len(kept) == maxHomes {
+		if err != nil || real == "/" || dirs[real] || len(kept) == maxHomes { // "/" is the home of some service accounts
 			continue
 		}
 		dirs[real] = true

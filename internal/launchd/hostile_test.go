@@ -133,6 +133,17 @@ func TestWrongTypesNameTheirKeys(t *testing.T) {
 	}
 }
 
+// TestManyProblemsAreNotManyBytes: an error is a column, and a log line.
+func TestManyProblemsAreNotManyBytes(t *testing.T) {
+	t.Parallel()
+	tr := newTree(t)
+	tr.job(agents+"x.plist", label("x")+"<key>ProgramArguments</key><array>"+strings.Repeat("<true/>", 90_000)+"</array>")
+	job := tr.jobs()[agents+"x.plist"]
+	require.ErrorContains(t, job.Err, "ProgramArguments: argument 0 is not a string")
+	require.Less(t, len(job.Err.Error()), 8<<10)
+	require.Equal(t, "x", job.Label)
+}
+
 func TestWrongValues(t *testing.T) {
 	t.Parallel()
 	tr := newTree(t)

@@ -31,6 +31,9 @@ func TestJobsOfEveryPlace(t *testing.T) {
 	}
 	tr.write("/Library/LaunchDaemons/._a.plist", "\x00\x05\x16\x07")
 	tr.write("/Library/LaunchDaemons/readme.txt", "no job")
+	tr.write("/Users/.localized", "")
+	tr.write("/Users/bob/Library/LaunchAgents", "a file where the folder should be")
+	tr.write(dslocal+"/_service.plist", xmlPlist(`<key>name</key><array><string>_service</string></array><key>home</key><array><string>/</string></array>`))
 	tr.write(dslocal+"/eve.plist", xmlPlist(`<key>name</key><array><string>eve</string></array><key>uid</key><array><string>502</string></array>
 		<key>home</key><array><string>/private/homes/eve</string></array>`))
 	jobs := tr.jobs()

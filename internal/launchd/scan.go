@@ -8,6 +8,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/cipherlens/cipherlens/internal/rootfs"
@@ -198,10 +199,10 @@ func (s *scan) real(name string) string {
 	return name
 }
 
-// entries lists a folder; one that is not there is empty.
+// entries lists a folder; one that is not there, or is something else, is empty.
 func (s *scan) entries(dir string) ([]fs.DirEntry, error) {
 	entries, err := s.root.ReadDir(dir, maxEntries)
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 		err = nil
 	}
 	return entries, err

@@ -137,8 +137,8 @@ func TestDepthIsExact(t *testing.T) {
 	}
 }
 
-// FuzzPlist wants an end, no panic, and where both readers take a file, the same values as howett.net/plist: that one is asked only
-// for what stayed within the limits, and never about old-style text, where it drops empty strings.
+// FuzzPlist wants an end, no panic, and for binary files that both readers take the same values as howett.net/plist, which is asked only
+// about what stayed within the limits.
 func FuzzPlist(f *testing.F) {
 	for _, data := range fixtures(f) {
 		f.Add(data)
