@@ -2,7 +2,7 @@
 //
 // The work for one file is bounded by its size: nothing is read twice, nothing recurses deeper than Limits.Depth, and a binary
 // file whose objects share children is refused when it would unfold to more than Limits.Nodes values. Libraries at hand do not
-// hold that: howett.net/plist, the oracle of this package's tests, needs minutes for 202 bytes and overflows the stack on deep nesting.
+// hold that: howett.net/plist, the oracle of this package's tests, is still busy after a minute with 202 bytes, and overflows the stack on deep nesting.
 package plist
 
 import (
