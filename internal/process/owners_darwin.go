@@ -7,6 +7,9 @@ import (
 	"time"
 )
 
+// searchShare is what searching may take of one core.
+const searchShare = 0.05
+
 const (
 	maxRecent   = 16       // processes that are asked first
 	maxFileList = 64 << 10 // open files of a process that are looked at
@@ -29,7 +32,7 @@ type owners struct {
 }
 
 func (o *owners) open() error {
-	o.allowed = newAllowance(time.Now())
+	o.allowed = newAllowance(searchShare, time.Now())
 	return nil
 }
 

@@ -3,6 +3,7 @@ package process
 import (
 	"errors"
 	"net/netip"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -10,6 +11,13 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+)
+
+// What searching may take of one core. The few likely owners are asked at each new flow; that must not wait because there was a
+// walk over all processes.
+const (
+	likelyShare = 0.04
+	walkShare   = 0.02
 )
 
 const (
@@ -29,13 +37,13 @@ type holder struct {
 type owners struct {
 	diag *diag
 
-	mu      sync.Mutex
-	counts  OwnerStats
-	known   map[uint32]holder
-	older   map[uint32]holder // the generation before
-	young   young
-	recent  []int // owners found last, the last one first
-	allowed allowance
+	mu            sync.Mutex
+	counts        OwnerStats
+	known         map[uint32]holder
+	older         map[uint32]holder // the generation before
+	young         young
+	recent        []int // owners found last, the last one first
+	likely, walks allowance
 }
 
 func (o *owners) open() error {
@@ -46,7 +54,8 @@ func (o *owners) open() error {
 	if err := o.young.start(); err != nil {
 		return errors.Join(err, d.close())
 	}
-	o.diag, o.known, o.allowed = d, map[uint32]holder{}, newAllowance(time.Now())
+	o.diag, o.known = d, map[uint32]holder{}
+	o.likely, o.walks = newAllowance(likelyShare, time.Now()), newAllowance(walkShare, time.Now())
 	return nil
 }
 
@@ -81,6 +90,8 @@ func (o *owners) find(protocol uint8, local, remote netip.AddrPort) (holder, boo
 		o.counts.Unknown++
 		return holder{}, false
 	}
+	runtime.LockOSThread() // threadTime is this thread's
+	defer runtime.UnlockOSThread()
 	h, ok := o.cached(s.inode)
 	if !ok {
 		h, ok = o.search(s.inode)
@@ -120,18 +131,36 @@ func (o *owners) remember(inode uint32, h holder) {
 	o.known[inode] = h
 }
 
-// search looks in /proc, as long as there is time for it.
+// search looks in /proc, as long as there is time for it: in the likely owners first, then in all.
 func (o *owners) search(inode uint32) (holder, bool) {
-	start := time.Now()
-	if !o.allowed.ready(start) {
-		o.counts.Limited++
-		return holder{}, false
+	for _, way := range []struct {
+		allowed *allowance
+		search  func(uint32) (holder, bool)
+	}{{&o.likely, o.searchLikely}, {&o.walks, o.walk}} {
+		if !way.allowed.ready(time.Now()) {
+			o.counts.Limited++
+			return holder{}, false
+		}
+		before := threadTime()
+		h, ok := way.search(inode)
+		way.allowed.spend(threadTime() - before)
+		if ok {
+			return h, true
+		}
 	}
-	defer func() { o.allowed.spend(time.Since(start)) }()
-	return o.searchLikely(inode)
+	return holder{}, false
 }
 
-// searchLikely asks the likeliest owners first: those found last, those that are new, all.
+// threadTime is how long this thread has run. Waiting for a busy processor does not count.
+func threadTime() time.Duration {
+	var t unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &t); err != nil {
+		return 0
+	}
+	return time.Duration(t.Nano())
+}
+
+// searchLikely asks the processes that were found last and those that are new.
 func (o *owners) searchLikely(inode uint32) (holder, bool) {
 	for _, pid := range slices.Clone(o.recent) {
 		if h, ok := o.searchIn(pid, inode); ok {
@@ -143,6 +172,10 @@ func (o *owners) searchLikely(inode uint32) (holder, bool) {
 			return h, true
 		}
 	}
+	return holder{}, false
+}
+
+func (o *owners) walk(inode uint32) (holder, bool) {
 	o.counts.Walks++
 	pids, err := listPIDs()
 	if err != nil {

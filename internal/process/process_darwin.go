@@ -13,6 +13,9 @@ import (
 
 // proc_info(2) and csops(2): what libproc and Security.framework ask. Numbers from xnu-11417.101.15.
 const (
+	sysProcInfo = 336
+	sysCSOps    = 169
+
 	callListPIDs  = 1
 	callPIDInfo   = 2
 	callPIDFDInfo = 3
@@ -35,7 +38,7 @@ const (
 
 // procInfo makes the call and gives how much of b it filled.
 func procInfo(call, pid, flavor int, arg uint64, b []byte) (int, error) {
-	n, _, errno := unix.Syscall6(unix.SYS_PROC_INFO, uintptr(call), uintptr(pid), uintptr(flavor), uintptr(arg),
+	n, _, errno := unix.Syscall6(sysProcInfo, uintptr(call), uintptr(pid), uintptr(flavor), uintptr(arg),
 		uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
 	if errno != 0 {
 		return 0, errno
@@ -44,7 +47,7 @@ func procInfo(call, pid, flavor int, arg uint64, b []byte) (int, error) {
 }
 
 func csops(pid, op int, b []byte) error {
-	_, _, errno := unix.Syscall6(unix.SYS_CSOPS, uintptr(pid), uintptr(op), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), 0, 0)
+	_, _, errno := unix.Syscall6(sysCSOps, uintptr(pid), uintptr(op), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), 0, 0)
 	if errno != 0 {
 		return errno
 	}

@@ -217,7 +217,7 @@ func TestParseToken(t *testing.T) {
 func TestAllowance(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1000, 0)
-	a := newAllowance(now)
+	a := newAllowance(0.05, now)
 	require.True(t, a.ready(now))
 	a.spend(searchBurst + 50*time.Millisecond)
 	require.False(t, a.ready(now))

@@ -14,6 +14,7 @@ import (
 const (
 	youngAge = 2 * time.Second
 	maxYoung = 256
+	fewPIDs  = 64 // so many are cheaper to try than /proc is to list
 )
 
 // young knows the processes that started in the last two seconds. /proc/loadavg says which pid was given last (proc(5)), so that
@@ -32,14 +33,8 @@ func (y *young) start() error {
 // pids gives the youngest first.
 func (y *young) pids() []int {
 	now := time.Now()
-	if last, err := lastPID(); err == nil {
-		if last < y.last { // pids have started again from the low ones
-			y.last = 0
-		}
-		for pid := max(y.last, last-maxYoung) + 1; pid <= last; pid++ {
-			y.since[pid] = now
-		}
-		y.last = last
+	for _, pid := range y.unseen() {
+		y.since[pid] = now
 	}
 	pids := make([]int, 0, len(y.since))
 	for pid, seen := range y.since {
@@ -56,6 +51,31 @@ func (y *young) pids() []int {
 		return b - a
 	})
 	return pids[:min(len(pids), maxYoung)]
+}
+
+// unseen gives the pids given since the last call. Some are of threads, or gone.
+func (y *young) unseen() []int {
+	last, err := lastPID()
+	if err != nil || last == y.last {
+		return nil
+	}
+	before := y.last
+	y.last = last
+	if last < before { // they have started again from the low ones
+		before = 0
+	}
+	var pids []int
+	if last-before <= fewPIDs {
+		for pid := before + 1; pid <= last; pid++ {
+			pids = append(pids, pid)
+		}
+		return pids
+	}
+	all, err := listPIDs()
+	if err != nil {
+		return nil
+	}
+	return slices.DeleteFunc(all, func(pid int) bool { return pid <= before || pid > last })
 }
 
 // isProcess says whether pid is alive and a process, not one of a process's threads, which have numbers of the same kind.
