@@ -15,9 +15,9 @@ const (
 
 // ciphertext gathers the bodies of d's application data into buf.
 func (s *session) ciphertext(d *stream, buf []byte) []byte {
-	skip := 0
-	if s.reply != nil && !s.reply.is13() && s.suite.seal != sealChaCha {
-		skip = explicitNonce
+	skip := explicitNonce
+	if s.reply != nil && (s.reply.is13() || s.suite.seal == sealChaCha) {
+		skip = 0
 	}
 	n := 0
 	for i := range d.steps {

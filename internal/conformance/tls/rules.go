@@ -55,9 +55,9 @@ var ruleNames = [...]string{
 	"server_flight_size", "record_size_impossible", "low_entropy_application_data",
 }
 
-// serverChoice are the rules about a server's answer that a real client enforces: a broken server is met with an alert or a reset, so
-// they count only when the client goes on.
-const serverChoice = ruleServerVersion | ruleServerSuite | ruleSuiteVersion | ruleServerCompression | ruleServerGroup |
+// enforced are the rules about the hellos that the other side enforces: a broken stack is met with an alert or a reset, so they count
+// only when the client goes on.
+const enforced = ruleClientHello | ruleServerVersion | ruleServerSuite | ruleSuiteVersion | ruleServerCompression | ruleServerGroup |
 	ruleServerPSK | ruleServerExtension | ruleSessionID | ruleKeyLength | ruleKeyInvalid | ruleSignature
 
 // names lists the broken rules, nil when there are none.

@@ -15,14 +15,15 @@ type session struct {
 	retry          *serverHello
 	suite          suite
 	broken         rules
-	serverSeen     bool // any byte of the server was captured
-	v2             int  // length of an SSL 2.0 hello
+	clientSeen     bool // any byte of the client was captured
+	serverSeen     bool
+	v2             int // length of an SSL 2.0 hello
 }
 
 // readSession reads both directions of a connection whose first client byte is client[0]. cut says that bytes after those given
 // exist, or may still come.
 func readSession(client, server []byte, clientCut, serverCut bool) *session {
-	s := &session{serverSeen: len(server) > 0}
+	s := &session{clientSeen: len(client) > 0, serverSeen: len(server) > 0}
 	s.client.client = true
 	s.client.cut, s.server.cut = clientCut, serverCut
 	if h, n, err := parseV2Hello(client); err == nil {
@@ -98,7 +99,7 @@ func (s *session) check() {
 		s.checkAlone()
 	}
 	if !s.clientWentOn() {
-		s.broken &^= serverChoice
+		s.broken &^= enforced
 	}
 }
 
@@ -116,18 +117,20 @@ func (s *session) clientWentOn() bool {
 // checkStart: the client begins with a ClientHello, the server with its answer.
 func (s *session) checkStart() {
 	if len(s.client.steps) > 0 && s.v2 == 0 {
-		s.broken |= firstStep(&s.client, msgClientHello)
+		s.broken |= firstStep(&s.client, msgClientHello, s.serverSeen)
 	}
 	if len(s.server.steps) > 0 {
-		s.broken |= firstStep(&s.server, msgServerHello)
+		s.broken |= firstStep(&s.server, msgServerHello, s.clientSeen)
 	} else if s.server.records == 0 && s.server.broken == ruleFramingLost {
 		s.server.broken = 0
 	}
 }
 
-func firstStep(d *stream, hello uint8) rules {
+// firstStep judges how a direction begins. ChangeCipherSpec first is believed to follow a lost hello where only one direction was
+// captured.
+func firstStep(d *stream, hello uint8, otherSeen bool) rules {
 	switch st := &d.steps[0]; {
-	case st.kind == stepAlert:
+	case st.kind == stepAlert, st.kind == stepCCS && !otherSeen:
 	case st.kind == stepSealed:
 		return ruleAppDataFirst
 	case st.kind == stepCCS:

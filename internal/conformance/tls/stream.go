@@ -1,5 +1,7 @@
 package tls
 
+import "bytes"
+
 // Handshake message types (RFC 8446 section 4, RFC 5246 section 7.4, RFC 6066, RFC 4680).
 const (
 	msgHelloRequest       = 0
@@ -45,9 +47,7 @@ type stream struct {
 	broken  rules
 	cut     bool // bytes after data exist and were not seen, or may still come
 	records int
-	closed  bool   // an alert was sent: anything may follow
-	partial []byte // the beginning of a message that data cuts off, with its header
-	plain   []byte // what followed an alert or took TLS's place and is no TLS
+	closed  bool // an alert was sent: anything may follow
 
 	pending   []byte // beginning of a handshake message that goes on in the next record
 	owned     bool   // pending is our own memory
@@ -84,9 +84,6 @@ func (s *stream) read(data []byte) {
 		}
 		off = next
 	}
-	if len(s.pending) > 0 {
-		s.partial = s.pending
-	}
 }
 
 // header names what is wrong with r's header.
@@ -117,10 +114,10 @@ func (s *stream) fail(broken rules, rest []byte) {
 	}
 }
 
-// lost notes that what follows is no TLS.
+// lost notes that what follows is no TLS. A few zeros are the padding of a frame that a broken middlebox counted as payload.
 func (s *stream) lost(rest []byte) {
-	s.plain = rest
-	if !s.closed {
+	const padding = 6 // an Ethernet frame's least payload minus the headers of IPv4 and TCP
+	if !s.closed && (len(rest) > padding || bytes.Count(rest, []byte{0}) < len(rest)) {
 		s.broken |= ruleFramingLost
 	}
 }
