@@ -70,8 +70,12 @@ const (
 	resetClientV3 = 10
 )
 
-// minOpcodes is how many packets after the two resets must carry a plausible opcode: chance hits one in eight.
-const minOpcodes = 6
+// minOpcodes is how many packets after the two resets must carry a plausible opcode, which chance gives one in four;
+// maxOpcodes of each direction are looked at.
+const (
+	minOpcodes = 6
+	maxOpcodes = 16
+)
 
 // isMaskedOpenVPN finds OpenVPN behind the "scramble" patches: every mask leaves the first byte XORed with one constant,
 // so that the order of opcodes gives it away (after Xue et al., USENIX Security 2022).
@@ -104,7 +108,7 @@ func isMaskedOpenVPN(c *Conversation, sides [2]carried) (int, bool) {
 // opcodes counts the packets whose opcode is one that follows the resets; it fails at the first other one.
 func opcodes(mask byte, halves ...[][]byte) (n int, ok bool) {
 	for _, all := range halves {
-		for _, m := range all {
+		for _, m := range all[:min(len(all), maxOpcodes)] {
 			switch (m[0] ^ mask) >> 3 {
 			case softReset, controlV1, ackV1, dataV1, dataV2, resetClientV2, resetServerV2, resetClientV3:
 				n++

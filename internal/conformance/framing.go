@@ -140,9 +140,10 @@ func (f framing) extras(sides [2]carried) (e [4]int, n int) {
 }
 
 // explains splits all units and says how many bits that explains: each known end that the field foretold counts its width,
-// less the choice among fields. Equally long messages foretell nothing new.
+// less the choice among fields. Equally long messages foretell nothing new. Most known ends must be foretold; where both sides
+// speak at once, some ends are none.
 func (f framing) explains(sides [2]carried) (split [2][][]byte, evidence float64, ok bool) {
-	hits, misses := 0, 0
+	hits, misses, told := 0, 0, 0
 	var lengths [maxMessages]int
 	for side, s := range sides {
 		for i, unit := range s.units {
@@ -151,23 +152,32 @@ func (f framing) explains(sides [2]carried) (split [2][][]byte, evidence float64
 				return split, 0, false
 			}
 			split[side] = append(split[side], parts...)
-			at, k := 0, 0
+			at, ends := 0, s.ends[i]
 			for _, part := range parts {
 				at += len(part)
-				for ; k < len(s.ends[i]) && s.ends[i][k] < at; k++ {
+				for ; len(ends) > 0 && ends[0] < at; ends = ends[1:] {
 					misses++
 				}
-				whole := f.value(part) >= 0 && f.value(part)+f.extra == len(part)
-				if k < len(s.ends[i]) && s.ends[i][k] == at && whole && hits < maxMessages && !slices.Contains(lengths[:hits], len(part)) {
-					lengths[hits] = len(part)
-					hits++
+				if len(ends) == 0 || ends[0] != at || !f.foretells(part) {
+					continue
+				}
+				hits, ends = hits+1, ends[1:]
+				if told < maxMessages && !slices.Contains(lengths[:told], len(part)) {
+					lengths[told] = len(part)
+					told++
 				}
 			}
 		}
 	}
-	evidence = float64(8*f.width*hits) - math.Log2(float64(6*(f.position+1)))
+	evidence = float64(8*f.width*told) - math.Log2(float64(6*(f.position+1)))
 	if f.extra != 0 && f.extra != f.position+f.width {
 		evidence -= float64(8*f.width) + 1 // one end was used to fit extra
 	}
 	return split, evidence, hits > 0 && misses <= hits
+}
+
+// foretells says whether b is exactly as long as its length field says.
+func (f framing) foretells(b []byte) bool {
+	v := f.value(b)
+	return v >= 0 && v+f.extra == len(b)
 }

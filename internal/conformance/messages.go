@@ -72,3 +72,53 @@ func join(all [][]byte, limit int) []byte {
 	}
 	return b
 }
+
+// block is the shortest repeat that is left out of the bodies, in bytes.
+const block = 8
+
+// novel cuts out of messages what has occurred in them before, block bytes or more at a time. Ciphertext repeats where an IV or a
+// session id is sent again, a key is used twice, or blocks are encrypted one by one (ECB); what is left must still be judged. At
+// most limit bytes are kept.
+func novel(all [][]byte, limit int) [][]byte {
+	seen := make(map[[block]byte]struct{}, min(limit, size(all)))
+	kept := make([][]byte, 0, len(all))
+	for _, m := range all {
+		m = m[:min(len(m), limit)]
+		limit -= len(m)
+		if fresh := unseen(m, seen); len(fresh) > 0 {
+			kept = append(kept, fresh)
+		}
+	}
+	return kept
+}
+
+// unseen is m without the blocks that are in seen, and adds its own. It is m itself where nothing repeats.
+func unseen(m []byte, seen map[[block]byte]struct{}) []byte {
+	var fresh []byte
+	from, repeats := 0, false // m[from:] is not yet decided
+	for at := 0; at+block <= len(m); at++ {
+		window := [block]byte(m[at:])
+		if _, again := seen[window]; !again {
+			seen[window] = struct{}{}
+			continue
+		}
+		repeats = true
+		if at > from {
+			fresh = append(fresh, m[from:at]...)
+		}
+		from = at + block
+	}
+	if !repeats {
+		return m
+	}
+	return append(fresh, m[from:]...)
+}
+
+// size is the sum of the messages' lengths.
+func size(all [][]byte) int {
+	n := 0
+	for _, m := range all {
+		n += len(m)
+	}
+	return n
+}

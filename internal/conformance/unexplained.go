@@ -45,6 +45,8 @@ type examined struct {
 	threshold  float64
 	sides      [2]side
 	framed     bool
+	text       bool
+	datagrams  bool
 	compressed string
 	disguise   *disguise
 	found      bool             // the bodies are random
@@ -56,7 +58,7 @@ type examined struct {
 type side struct {
 	data     []byte   // all of it
 	messages [][]byte // distinct ones, as they came
-	framed   [][]byte // cut by their length field
+	repeats  bool     // blocks of the messages occur again
 	header   int      // clear bytes before the body
 	body     []byte   // the bodies of the messages, joined
 	stats    randomness.Stats
@@ -64,7 +66,7 @@ type side struct {
 }
 
 func examine(c *Conversation, o Options) *examined {
-	e := &examined{threshold: o.Threshold}
+	e := &examined{threshold: o.Threshold, datagrams: c.Transport == UDP}
 	if e.threshold <= 0 || e.threshold > 1 {
 		e.threshold = DefaultThreshold
 	}
@@ -74,7 +76,13 @@ func examine(c *Conversation, o Options) *examined {
 	for i, h := range halves {
 		whole[i] = messages(c, h)
 		sides[i] = carry(c, h, whole[i])
-		e.sides[i] = side{data: h.Data, messages: distinct(whole[i])}
+		kept := distinct(whole[i])
+		bytes := min(size(kept), randomness.MaxSample)
+		e.sides[i] = side{data: h.Data, messages: kept, repeats: size(novel(kept, randomness.MaxSample)) < bytes}
+	}
+	if e.text = mostlyText(c.Client.Data, c.Server.Data); e.text {
+		e.whole()
+		return e
 	}
 	e.compressed = e.findCompressed()
 	if e.compressed != "" || e.disguised(c, sides) || e.behindFields(whole, sides) {
@@ -137,7 +145,7 @@ func (e *examined) judge(c *Conversation) Judgement {
 		return Judgement{Verdict: Compressed, Confidence: 0.9, Reasons: []string{"compressed_" + e.compressed}}
 	case e.found:
 		return e.judgeRandom(c)
-	case n >= minText && mostlyText(e.sides[0].data, e.sides[1].data):
+	case n >= minText && e.text:
 		return Judgement{Verdict: Cleartext, Confidence: 0.9, Reasons: []string{"printable"}}
 	case n < minStructured:
 		return Judgement{Verdict: Undetermined, Reasons: []string{"few_bytes"}, Sample: e.sample}
@@ -208,26 +216,40 @@ func (e *examined) random(client, server int) bool {
 // their columns, none less likely than level. The directions are only joined where one is too short by itself: a cipher
 // that uses one key both ways repeats its keystream.
 func (e *examined) accept(all [2][][]byte, header [2]int, level float64) bool {
-	headers := 0
+	headers, bytes := 0, 0
 	for i := range e.sides {
 		s := &e.sides[i]
 		rest := bodies(all[i], header[i])
 		headers += header[i] * len(rest)
+		bytes += min(size(rest), randomness.MaxSample)
+		if s.repeats {
+			rest = novel(rest, randomness.MaxSample)
+		}
 		s.header, s.body = header[i], join(rest, randomness.MaxSample)
 		s.stats, s.columns = randomness.Judge(s.body), randomness.Columns(rest)
 	}
 	e.measure()
-	if e.n < minRandom || e.n < headers || len(e.sides[0].body) == 0 && header[0] > 0 && len(e.sides[0].data) > 0 && e.n < 64 {
-		return false
-	}
+	e.found = e.n >= max(e.need(all), headers) && 2*e.n >= bytes && e.sample.Likelihood >= level
 	for i := range e.sides {
-		s := &e.sides[i]
-		if len(s.body) >= randomness.MinSample && (s.stats.Likelihood < level || s.columns < level) {
-			return false
+		if s := &e.sides[i]; len(s.body) >= randomness.MinSample && (s.stats.Likelihood < level || s.columns < level) {
+			e.found = false
 		}
 	}
-	e.found = e.sample.Likelihood >= level
 	return e.found
+}
+
+// need is how many bytes of ciphertext an alert takes. A longer clear header is likelier to be one of the many datagram protocols
+// whose payload merely looks random (media, hashes, keys), and so is a direction that never got an answer.
+func (e *examined) need(all [2][][]byte) int {
+	header := max(e.sides[0].header, e.sides[1].header)
+	if !e.datagrams {
+		return minRandom + header
+	}
+	need := 2*minRandom + 4*header
+	if header > 0 && (len(all[0]) == 0 || len(all[1]) == 0) {
+		need += 128
+	}
+	return need
 }
 
 // measure takes the longer body for the sample, or both where neither is long enough.
@@ -263,6 +285,9 @@ func (e *examined) behindField(f framing, split [2][][]byte) bool {
 	if f.extra > base && e.accept(split, [2]int{f.extra, f.extra}, 1-e.threshold) {
 		return true
 	}
+	if !e.accept(split, [2]int{base + maxSearched, base + maxSearched}, stricter) && e.n >= minSearched {
+		return false // what is not random there is not random before
+	}
 	for h := base + 1; h <= base+maxSearched; h++ {
 		if e.accept(split, [2]int{h, h}, stricter) && e.n >= minSearched {
 			return true
@@ -279,6 +304,9 @@ func (e *examined) behindHeader() bool {
 		return true
 	}
 	streams := [2][][]byte{{e.sides[0].data}, {e.sides[1].data}}
+	if !e.accept(streams, [2]int{maxSearched, maxSearched}, stricter) && e.n >= minSearched {
+		return false // what is not random there is not random before
+	}
 	for h := 1; h <= maxSearched; h++ {
 		for _, header := range [3][2]int{{h, h}, {h, 0}, {0, h}} {
 			if e.accept(streams, header, stricter) && e.n >= minSearched && e.n >= 8*h {

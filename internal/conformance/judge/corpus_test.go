@@ -19,7 +19,7 @@ import (
 func TestCorpus(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join("..", "..", "..", "..", "shared", "corpus")
-	files, err := filepath.Glob(filepath.Join(dir, "*", "*.pcap*"))
+	files, err := filepath.Glob(filepath.Join(dir, "*", "*.*cap*"))
 	require.NoError(t, err)
 	if len(files) == 0 {
 		t.Skip("no labelled captures beside the project")
