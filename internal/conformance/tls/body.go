@@ -30,10 +30,26 @@ func (s *session) ciphertext(d *stream, buf []byte) []byte {
 	return buf[:n]
 }
 
+// mayBeClear says whether the suite encrypts nothing or is not known; without the server's answer, whether the client offers one.
+func (s *session) mayBeClear() bool {
+	switch {
+	case s.reply != nil:
+		return s.suite.seal == sealNull || s.suite.seal == sealOther
+	case s.hello == nil:
+		return false
+	}
+	for _, id := range values(s.hello.Suites, s.hello.SuiteLength) {
+		if lookupSuite(id).seal == sealNull {
+			return true
+		}
+	}
+	return false
+}
+
 // checkBodies: application data looks like ciphertext, but for the suites that encrypt nothing. It returns the figures of the
 // less random direction.
 func (s *session) checkBodies() (worst randomness.Stats) {
-	if s.reply != nil && (s.suite.seal == sealNull || s.suite.seal == sealOther) {
+	if s.mayBeClear() {
 		return worst
 	}
 	var buf [sampleBytes]byte
