@@ -23,6 +23,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add(uint16(linkEthernet), build(f, ethernet(layers.EthernetTypeDot1Q), &layers.Dot1Q{Type: layers.EthernetTypeIPv4}, gopacket.Payload(inner)))
 	f.Add(uint16(linkNull), append([]byte{2, 0, 0, 0}, inner...))
 	f.Add(uint16(linkPPP), append([]byte{0xff, 3, 0, 0x21}, inner...))
+	f.Add(uint16(linkPPI), append([]byte{0, 0, 8, 0, 1, 0, 0, 0}, frame...))
 	f.Add(uint16(linkCooked2), append(append([]byte{8, 0}, make([]byte, 18)...), inner...))
 	f.Add(uint16(linkRaw), build(f, ip4(layers.IPProtocolGRE), &layers.GRE{Protocol: layers.EthernetTypeERSPAN, SeqPresent: true}, &layers.ERSPANII{}, gopacket.Payload(frame)))
 	f.Add(uint16(linkRaw), build(f, ip4(layers.IPProtocolUDP), udp(4789), &layers.VXLAN{ValidIDFlag: true}, gopacket.Payload(frame)))

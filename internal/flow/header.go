@@ -45,6 +45,7 @@ const (
 	linkCiscoHDLC = 104
 	linkLoop      = 108
 	linkCooked    = 113
+	linkPPI       = 192
 	linkIPv4      = 228
 	linkIPv6      = 229
 	linkCooked2   = 276
@@ -147,8 +148,29 @@ func (d *decoder) link(linkType uint32, b []byte) error {
 			return ErrTruncated
 		}
 		return d.ether(binary.BigEndian.Uint16(b[2:]), b[4:])
+	case linkPPI:
+		return d.ppi(b)
 	}
 	return ErrLinkType
+}
+
+// ppi is "Per-Packet Information": a header of any length in little endian, which names the link type of what follows.
+func (d *decoder) ppi(b []byte) error {
+	if len(b) < 8 {
+		return ErrTruncated
+	}
+	size := int(binary.LittleEndian.Uint16(b[2:]))
+	if size < 8 {
+		return ErrMalformed
+	}
+	if len(b) < size {
+		return ErrTruncated
+	}
+	if d.tunnels == 0 {
+		return ErrNesting
+	}
+	d.tunnels--
+	return d.link(binary.LittleEndian.Uint32(b[4:]), b[size:])
 }
 
 func (d *decoder) ethernet(b []byte) error {

@@ -88,6 +88,7 @@ func TestDecodeBuilt(t *testing.T) {
 		"cooked 2":            {276, raw(append([]byte{0x86, 0xdd}, make([]byte, 18)...), inner6), true},
 		"ppp":                 {9, raw([]byte{0xff, 0x03, 0x00, 0x21}, inner4), false},
 		"ppp, short":          {9, raw([]byte{0x57}, inner6), true},
+		"ppi":                 {192, raw([]byte{0, 0, 12, 0, 1, 0, 0, 0, 9, 9, 9, 9}, frame), false},
 		"cisco hdlc":          {104, raw([]byte{0x0f, 0, 0x08, 0x00}, inner4), false},
 		"extensions":          {101, build(t, ip6(layers.IPProtocolIPv6HopByHop), gopacket.Payload(raw(extensions, segment))), true},
 		"4in6":                {101, build(t, ip6(layers.IPProtocolIPv4), gopacket.Payload(inner4)), false},

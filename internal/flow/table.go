@@ -155,6 +155,9 @@ func (t *Table) add(p *capture.Packet) {
 	f.Bytes[dir] += uint64(h.Length)
 	f.attribute(p, dir)
 	t.touch(f)
+	if f.Ended && (f.TCPFlags[0]|f.TCPFlags[1])&(FIN|RST) == 0 {
+		t.wake(f)
+	}
 	if opened && t.config.Opened != nil {
 		t.config.Opened(f)
 	}
@@ -216,6 +219,18 @@ func (t *Table) touch(f *Flow) {
 	f.touched = t.clock.now
 	if t.clock.now-f.queued >= int64(time.Second) && f.class != fresh {
 		t.lists.put(f, f.class, t.clock.now)
+	}
+}
+
+// wake takes back the end of a flow that was only idle.
+func (t *Table) wake(f *Flow) {
+	f.Ended = false
+	switch {
+	case f.class != done:
+	case f.sampled:
+		t.lists.put(f, benign, t.clock.now)
+	default:
+		t.lists.put(f, bare, t.clock.now)
 	}
 }
 

@@ -615,6 +615,34 @@ func TestFinalFreesBuffers(t *testing.T) {
 	require.Equal(t, uint64(7), r.flows[0].flow.Bytes[ToServer])
 }
 
+func TestIdleIsTakenBack(t *testing.T) {
+	t.Parallel()
+	for name, v := range map[string]conformance.Verdict{"benign": conformance.TLS, "alert": conformance.Random} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w, r := newWire(Config{})
+			r.say = verdict(v, true)
+			w.handshake(0, 0)
+			w.up(1, 1, "abc")
+			w.down(1, 4, "abc")
+			f := r.flows[0].flow
+			w.table.Advance(0)
+			w.table.Advance(int64(6 * time.Minute))
+			require.True(t, f.Ended)
+			w.up(4, 4, "def")
+			require.False(t, f.Ended)
+			w.table.Advance(int64(10 * time.Minute))
+			require.False(t, f.Ended)
+			w.table.Advance(int64(12 * time.Minute))
+			require.True(t, f.Ended)
+			require.Equal(t, 1, w.table.Stats().Flows)
+			w.table.Advance(int64(40 * time.Minute))
+			require.Zero(t, w.table.Stats().Flows)
+			require.Equal(t, uint64(1), w.table.Stats().Opened)
+		})
+	}
+}
+
 // TestQuietBytesAreJudged has one message lie, with the clock that a live source gives.
 func TestQuietBytesAreJudged(t *testing.T) {
 	t.Parallel()
