@@ -15,7 +15,7 @@ import (
 
 // fixtures are the conversations in testdata: real stacks recorded by testdata/record.py. A file's name is the case; a line is
 // C or S and the bytes of one read, in hexadecimal.
-func fixtures(t *testing.T) []genuine {
+func fixtures(t testing.TB) []genuine {
 	t.Helper()
 	files, err := filepath.Glob("testdata/genuine/*.txt")
 	require.NoError(t, err)
@@ -26,7 +26,7 @@ func fixtures(t *testing.T) []genuine {
 	return out
 }
 
-func load(t *testing.T, path string) *conformance.Conversation {
+func load(t testing.TB, path string) *conformance.Conversation {
 	t.Helper()
 	f, err := os.Open(path)
 	require.NoError(t, err)
