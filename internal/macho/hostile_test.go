@@ -3,8 +3,10 @@ package macho
 import (
 	"bytes"
 	"encoding/binary"
+	"io/fs"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
@@ -233,14 +235,35 @@ func mutations(t *testing.T) int {
 	return n
 }
 
-// Bits flipped in headers, load commands and link-edit tables of real structure, and files cut short.
-func TestMutations(t *testing.T) {
-	// Not parallel: it measures allocation.
+// mutationSeeds are the fixtures and, for a long run, the smaller real programs where they are there.
+func mutationSeeds(t *testing.T) [][]byte {
 	var seeds [][]byte
 	for _, b := range fixtures(t) {
 		seeds = append(seeds, b)
 	}
+	if os.Getenv("CIPHERLENS_MUTATIONS") != "" {
+		err := filepath.WalkDir(samplesFolder(), func(path string, d fs.DirEntry, err error) error {
+			if err != nil || !d.Type().IsRegular() {
+				return nil // nothing is fetched, or a folder
+			}
+			if info, err := d.Info(); err != nil || info.Size() < 4<<10 || info.Size() > 512<<10 {
+				return err
+			}
+			b, err := os.ReadFile(path)
+			seeds = append(seeds, b)
+			return err
+		})
+		require.NoError(t, err)
+	}
 	slices.SortFunc(seeds, bytes.Compare)
+	t.Logf("%d seeds", len(seeds))
+	return seeds
+}
+
+// Bits flipped in headers, load commands and link-edit tables of real structure, and files cut short.
+func TestMutations(t *testing.T) {
+	// Not parallel: it measures allocation.
+	seeds := mutationSeeds(t)
 	random := rand.New(rand.NewPCG(1, 2))
 	const batch = 50
 	for done := 0; done < mutations(t); done += batch {
@@ -261,15 +284,15 @@ func TestMutations(t *testing.T) {
 	}
 }
 
-// mutate changes some words of the first 4 KiB (header and commands) or the last 12 (link-edit tables), or cuts the file short.
+// mutate changes some words of the first 4 KiB (header and commands) or the last 32 (link-edit tables), or cuts the file short.
 func mutate(random *rand.Rand, seed []byte) []byte {
 	b := slices.Clone(seed)
 	for range 1 + random.IntN(8) {
 		at := random.IntN(min(len(b), 4<<10))
 		if random.IntN(2) == 0 {
-			at = len(b) - 1 - random.IntN(min(len(b), 12<<10))
+			at = len(b) - 1 - random.IntN(min(len(b), 32<<10))
 		}
-		switch at &^= 3; random.IntN(4) {
+		switch at = min(at&^3, len(b)-4); random.IntN(4) {
 		case 0:
 			b[at] ^= 1 << random.IntN(8)
 		case 1:
@@ -288,7 +311,9 @@ func mutate(random *rand.Rand, seed []byte) []byte {
 
 func FuzzRead(f *testing.F) {
 	for _, b := range fixtures(f) {
-		f.Add(b)
+		if len(b) < 20<<10 { // the larger ones are padding, and slow
+			f.Add(b)
+		}
 	}
 	f.Add(fat(3, 68, 100))
 	f.Add(image([][]byte{command(le, lcLazyLoadInfo, "", 56, 96)}, lazyInfo()...))
