@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"time"
 
 	"github.com/cipherlens/cipherlens/internal/macho"
 	"github.com/cipherlens/cipherlens/internal/rootfs"
@@ -29,13 +30,20 @@ func NewAnalyzer(root *rootfs.Root) *Analyzer {
 // rereads is how often a file that changes while it is read is read again.
 const rereads = 3
 
+// maxWalk is how long the libraries of one executable are followed: nothing that somebody bundles may hold up the rest.
+const maxWalk = 20 * time.Second
+
 // errChanged says that a file was another one after it was read.
 var errChanged = errors.New("changed while it was read")
 
 // Analyze says what the executable at path, with the libraries that DYLD_INSERT_LIBRARIES puts into it, can encrypt with. The
 // error is for files of which nothing can be said: missing, unreadable, not regular. All else is in Report.Errs.
 func (a *Analyzer) Analyze(ctx context.Context, path string, inserted []string) (*Report, error) {
-	f, err := a.facts(ctx, path, true)
+	info, err := a.root.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("image: %w", named(path, err))
+	}
+	f, err := a.facts(ctx, path, info, true)
 	if err != nil {
 		return nil, fmt.Errorf("image: %w", named(path, err))
 	}
@@ -48,10 +56,16 @@ func (a *Analyzer) Analyze(ctx context.Context, path string, inserted []string) 
 		r.Errs = append(r.Errs, fmt.Errorf("image: %s: %w", path, err))
 	}
 	var found []Evidence
+	p := newPlaces(a.root)
+	limited, cancel := context.WithTimeout(ctx, maxWalk)
+	defer cancel()
 	for _, u := range f.units {
-		w := newWalk(a, path, f.format, u)
-		found = append(found, w.run(ctx, inserted)...)
+		w := newWalk(a, path, f.format, u, p)
+		found = append(found, w.run(limited, inserted)...)
 		r.Errs = append(r.Errs, w.errs...)
+	}
+	if limited.Err() != nil {
+		r.Errs = append(r.Errs, fmt.Errorf("image: %s: its libraries were not followed to the end within %v", path, maxWalk))
 	}
 	r.Evidence = merge(found)
 	r.Errs = distinct(r.Errs)
@@ -76,13 +90,9 @@ func distinct(errs []error) []error {
 	})
 }
 
-// facts gives what the file at path says, from the cache where it can. An executable's signature and contents are read
-// too, main says; of libraries only the contents.
-func (a *Analyzer) facts(ctx context.Context, path string, main bool) (*facts, error) {
-	info, err := a.root.Stat(path)
-	if err != nil {
-		return nil, err
-	}
+// facts gives what the file at path, which info describes, says, from the cache where it can. The signature is that of
+// executables only, which main says.
+func (a *Analyzer) facts(ctx context.Context, path string, info fs.FileInfo, main bool) (*facts, error) {
 	if !info.Mode().IsRegular() {
 		return nil, rootfs.ErrNotRegular
 	}
@@ -157,11 +167,12 @@ func (a *Analyzer) readFacts(ctx context.Context, r io.ReaderAt, size int64, mai
 	if err != nil {
 		return nil, err
 	}
+	b := newBudget()
 	for i, s := range file.Slices {
-		f.look(ctx, f.units[i], machoContents(r, size, s))
+		f.look(ctx, f.units[i], machoContents(r, size, s), b)
 	}
 	if main {
-		f.signature = verifySlices(ctx, r, file.Slices, a.roots)
+		f.signature = verifySlices(ctx, r, file.Slices, a.roots, b)
 	}
 	return f, ctx.Err()
 }

@@ -3,6 +3,7 @@ package image
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -22,7 +23,7 @@ const (
 	app       = "/Applications/Bundle.app/Contents"
 )
 
-func analyzer(t *testing.T, dir string) *Analyzer {
+func analyzer(t testing.TB, dir string) *Analyzer {
 	t.Helper()
 	root, err := rootfs.Open(dir)
 	require.NoError(t, err)
@@ -312,4 +313,66 @@ func TestCacheIsBounded(t *testing.T) {
 	})
 	require.ErrorContains(t, err, "unreadable")
 	require.Len(t, c.known, 2, "errors are not kept")
+}
+
+func TestBatch(t *testing.T) {
+	t.Parallel()
+	b := analyzer(t, "testdata/tree").Batch()
+	one, err := b.Analyze(t.Context(), "/usr/local/bin/direct", nil)
+	require.NoError(t, err)
+	same, err := b.Analyze(t.Context(), "/usr/local/bin/direct", nil)
+	require.NoError(t, err)
+	require.Same(t, one, same)
+	other, err := b.Analyze(t.Context(), "/usr/local/bin/direct", []string{"/opt/env/lib/libenv.dylib"})
+	require.NoError(t, err)
+	require.Greater(t, len(symmetric(other.Evidence)), len(symmetric(one.Evidence)))
+	_, err = b.Analyze(t.Context(), "/missing", nil)
+	require.ErrorIs(t, err, fs.ErrNotExist)
+}
+
+// A library that only calls itself libssl does not hide what it asks of Apple.
+func TestCryptoLibraryByNameOnly(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for name, fixture := range map[string]string{"program": "/usr/local/bin/constant", "libssl.3.dylib": "/opt/env/lib/libenv.dylib"} {
+		b, err := os.ReadFile("testdata/tree" + fixture)
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), b, 0o600))
+	}
+	r, err := analyzer(t, dir).Analyze(t.Context(), "/program", []string{"@executable_path/libssl.3.dylib"})
+	require.NoError(t, err)
+	strongly, apple := r.Strong()
+	require.True(t, strongly && apple, "%+v", r.Evidence)
+}
+
+func TestWalkIsBounded(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	b, err := os.ReadFile("testdata/tree/opt/env/lib/libenv.dylib")
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "program"), b, 0o600))
+	var inserted []string
+	for i := range maxImages + 10 {
+		name := fmt.Sprintf("lib%d.dylib", i)
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), b, 0o600))
+		inserted = append(inserted, "/"+name)
+	}
+	r, err := analyzer(t, dir).Analyze(t.Context(), "/program", inserted)
+	require.NoError(t, err)
+	require.Len(t, symmetric(r.Evidence), maxImages)
+	require.ErrorContains(t, r.Errs[0], "are not followed")
+	require.LessOrEqual(t, len(r.Errs), maxWalkErrs)
+}
+
+func TestCacheIsBoundedByWeight(t *testing.T) {
+	t.Parallel()
+	c := newCache(maxCached)
+	heavy := &facts{units: []*unit{{rpaths: []string{strings.Repeat("x", 5<<20)}}}}
+	for i := range 40 {
+		key := cacheKey{id: rootfs.ID{Inode: uint64(i)}}
+		_, err := c.get(t.Context(), key, func() (cacheKey, *facts, error) { return key, heavy, nil })
+		require.NoError(t, err)
+	}
+	require.Len(t, c.known, 9)
+	require.LessOrEqual(t, c.weight, int64(maxCachedWeight))
 }

@@ -9,8 +9,11 @@ import (
 	"github.com/cipherlens/cipherlens/internal/rootfs"
 )
 
-// maxCached is how many files are remembered: all executables of a large host and what they bundle.
-const maxCached = 4096
+// What is remembered: all executables of a large host and what they bundle. Real ones weigh some 10 KiB.
+const (
+	maxCached       = 4096     // files
+	maxCachedWeight = 48 << 20 // bytes, as facts.weight estimates
+)
 
 // cacheKey is one state of one file, and how far it was read.
 type cacheKey struct {
@@ -22,6 +25,7 @@ type cacheKey struct {
 type cache struct {
 	mu      sync.Mutex
 	limit   int
+	weight  int64
 	known   map[cacheKey]*list.Element // of *cached
 	recent  *list.List                 // most recent first
 	flights map[cacheKey]*flight
@@ -95,9 +99,34 @@ func (c *cache) add(key cacheKey, f *facts) {
 		return
 	}
 	c.known[key] = c.recent.PushFront(&cached{key, f})
-	for c.recent.Len() > c.limit {
-		last := c.recent.Back()
-		delete(c.known, last.Value.(*cached).key)
-		c.recent.Remove(last)
+	c.weight += f.weight()
+	for c.recent.Len() > c.limit || c.weight > maxCachedWeight {
+		last := c.recent.Remove(c.recent.Back()).(*cached)
+		delete(c.known, last.key)
+		c.weight -= last.facts.weight()
 	}
+}
+
+// weight estimates the memory of f, in bytes.
+func (f *facts) weight() int64 {
+	const fixed, text, reference = 512, 32, 48
+	n := int64(fixed)
+	for _, err := range f.errs {
+		n += int64(len(err.Error())) + text
+	}
+	for _, u := range f.units {
+		n += fixed + int64(len(u.references)*reference)
+		for _, l := range u.libraries {
+			n += int64(len(l.name)) + 2*text
+		}
+		for _, m := range u.markers {
+			n += int64(len(m.found)) + 2*text
+		}
+		for _, list := range [][]string{u.rpaths, u.runpaths, u.environment} {
+			for _, s := range list {
+				n += int64(len(s)) + text
+			}
+		}
+	}
+	return n
 }

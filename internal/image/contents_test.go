@@ -24,12 +24,12 @@ func lookAt(t *testing.T, text string, loads bool) (*facts, *unit) {
 	n := int64(len(text))
 	f.look(t.Context(), u, contents{
 		r: strings.NewReader(text), texts: []region{{0, n}}, end: region{max(0, n-maxEnd), min(n, maxEnd)},
-	})
+	}, newBudget())
 	return f, u
 }
 
-// found gives "provider: text" of all markers, sorted.
-func found(u *unit) []string {
+// markersOf gives "provider: text" of all markers, sorted.
+func markersOf(u *unit) []string {
 	var out []string
 	for _, m := range u.markers {
 		out = append(out, m.entry.provider+": "+m.found+" ("+m.strength+" "+m.linkage+")")
@@ -74,7 +74,7 @@ func TestStaticMarkers(t *testing.T) {
 		},
 	} {
 		f, u := lookAt(t, c.text, false)
-		require.Equal(t, c.want, found(u), c.name)
+		require.Equal(t, c.want, markersOf(u), c.name)
 		require.Empty(t, f.errs, c.name)
 	}
 }
@@ -87,9 +87,9 @@ func TestNamesForDlsym(t *testing.T) {
 	_, u = lookAt(t, names, true)
 	require.Equal(t, []string{
 		"commoncrypto: CCCryptorUpdate (weak dlopen)", "security_framework: SecEncryptTransformCreate (weak dlopen)",
-	}, found(u))
+	}, markersOf(u))
 	_, u = lookAt(t, names+"/opt/homebrew/lib/libcrypto.3.dylib\x00", true)
-	require.Contains(t, found(u), "openssl: EVP_EncryptUpdate (weak dlopen)")
+	require.Contains(t, markersOf(u), "openssl: EVP_EncryptUpdate (weak dlopen)")
 }
 
 func TestRuntimes(t *testing.T) {
@@ -114,7 +114,7 @@ func TestPacked(t *testing.T) {
 	noise := make([]byte, 64<<10)
 	_, _ = rand.Read(noise)
 	f, u := &facts{}, &unit{arch: "x86_64"}
-	f.look(t.Context(), u, contents{r: bytes.NewReader(noise), code: region{0, int64(len(noise))}, encrypted: "encrypted"})
+	f.look(t.Context(), u, contents{r: bytes.NewReader(noise), code: region{0, int64(len(noise))}, encrypted: "encrypted"}, newBudget())
 	require.Len(t, f.errs, 2)
 	require.ErrorContains(t, f.errs[0], "slice x86_64: encrypted")
 	require.ErrorContains(t, f.errs[1], "packed or encrypted")
@@ -132,15 +132,15 @@ func TestPacked(t *testing.T) {
 func TestScanLimits(t *testing.T) {
 	t.Parallel()
 	f, u := &facts{}, &unit{}
-	f.look(t.Context(), u, contents{r: zeros{}, texts: []region{{0, maxScan + 1}}})
+	f.look(t.Context(), u, contents{r: zeros{}, texts: []region{{0, maxScan + 1}}}, newBudget())
 	require.ErrorContains(t, f.errs[0], "looked through for no more than")
 	f = &facts{}
-	f.look(t.Context(), u, contents{r: strings.NewReader("short"), texts: []region{{0, 10}}})
+	f.look(t.Context(), u, contents{r: strings.NewReader("short"), texts: []region{{0, 10}}}, newBudget())
 	require.ErrorIs(t, f.errs[0], io.EOF)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	f = &facts{}
-	f.look(ctx, u, contents{r: zeros{}, texts: []region{{0, maxScan}}})
+	f.look(ctx, u, contents{r: zeros{}, texts: []region{{0, maxScan}}}, newBudget())
 	require.ErrorIs(t, f.errs[0], context.Canceled)
 }
 

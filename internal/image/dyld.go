@@ -16,18 +16,18 @@ var errBare = errors.New("a bare name: depends on where the process is started")
 // resolveMachO finds a library as dyld does (dyld-1378 dyld/Loader.cpp): DYLD_LIBRARY_PATH of LC_DYLD_ENVIRONMENT first, then
 // the name itself with @executable_path, @loader_path and @rpath put in, then the fallback folders. Environment variables of the
 // process and restricted processes, for which dyld refuses some of this, are not known here.
-func (w *walk) resolveMachO(n *node, name string) (string, error) {
+func (w *walk) resolveMachO(n *node, name string) (found, error) {
 	if over := w.environment("DYLD_LIBRARY_PATH", "DYLD_FRAMEWORK_PATH"); len(over) > 0 {
 		if at, err := w.first(inFolders(over, name)); err == nil {
 			return at, nil
 		}
 	}
 	if systemLibrary(name) {
-		return "", nil
+		return found{}, nil
 	}
-	at, err := w.first(w.places(n, name))
-	if err == nil && systemLibrary(at) {
-		return "", nil // a link into the system
+	at, err := w.first(w.whereMachO(n, name))
+	if err == nil && systemLibrary(at.path) {
+		return found{}, nil // a link into the system
 	}
 	if !errors.Is(err, errNotFound) {
 		return at, err
@@ -39,15 +39,15 @@ func (w *walk) resolveMachO(n *node, name string) (string, error) {
 	if !strings.Contains(name, "/") {
 		beside := path.Join(path.Dir(n.path), name)
 		if _, err := w.first([]string{beside}); err == nil {
-			return "", fmt.Errorf("%w; there is one at %s", errBare, beside)
+			return found{}, fmt.Errorf("%w; there is one at %s", errBare, beside)
 		}
-		return "", errBare
+		return found{}, errBare
 	}
-	return "", err
+	return found{}, err
 }
 
-// places lists where the library may be, in dyld's order.
-func (w *walk) places(n *node, name string) []string {
+// whereMachO lists where the library may be, in dyld's order.
+func (w *walk) whereMachO(n *node, name string) []string {
 	if rest, ok := strings.CutPrefix(name, "@rpath/"); ok {
 		return w.inRPaths(n, rest)
 	}

@@ -62,7 +62,7 @@ func readELF(ctx context.Context, r io.ReaderAt, size int64) (*facts, error) {
 	if err := e.readDynamic(); err != nil {
 		f.errs = append(f.errs, fmt.Errorf("elf: %w", err))
 	}
-	f.look(ctx, e.unit, e.contents())
+	f.look(ctx, e.unit, e.contents(), newBudget())
 	return f, ctx.Err()
 }
 

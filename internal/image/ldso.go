@@ -14,15 +14,15 @@ import (
 // resolveELF finds a library as ld.so does (ld.so(8)): DT_RPATH of the image and its loaders unless it has DT_RUNPATH, then
 // DT_RUNPATH of the image, ld.so.cache, and the default folders. LD_LIBRARY_PATH of the process is not known here.
 // Libraries of the distribution end the walk, as the system's do on macOS.
-func (w *walk) resolveELF(n *node, name string) (string, error) {
-	at, err := w.first(w.elfPlaces(n, name))
-	if err == nil && distributionLibrary(at) {
-		return "", nil
+func (w *walk) resolveELF(n *node, name string) (found, error) {
+	at, err := w.first(w.whereELF(n, name))
+	if err == nil && distributionLibrary(at.path) {
+		return found{}, nil
 	}
 	return at, err
 }
 
-func (w *walk) elfPlaces(n *node, name string) []string {
+func (w *walk) whereELF(n *node, name string) []string {
 	if strings.Contains(name, "/") {
 		if at := origin(name, n); path.IsAbs(at) {
 			return []string{at}

@@ -42,11 +42,12 @@ func TestRealImports(t *testing.T) {
 		get := func(name string) string { return f[column[name]] }
 		folder := strings.ReplaceAll(strings.TrimPrefix(get("package"), "@"), "/", "-") + "-" + get("version")
 		name := "/" + filepath.Join(folder, get("path"))
-		if _, err := os.Stat(dir + name); err != nil {
+		info, err := os.Stat(dir + name)
+		if err != nil {
 			continue
 		}
 		compared++
-		facts, err := a.facts(t.Context(), name, false)
+		facts, err := a.facts(t.Context(), name, info, false)
 		require.NoError(t, err, name)
 		i := slices.IndexFunc(facts.units, func(u *unit) bool { return u.arch == get("arch") })
 		require.GreaterOrEqual(t, i, 0, name)

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// What looking through one slice may cost. All sections but code of the largest real programs are some 120 MiB, and take a
+// What looking through one file may cost. All sections but code of the largest real programs are some 120 MiB, and take a
 // third of a second.
 const (
 	maxScan     = 512 << 20 // bytes
@@ -22,11 +22,21 @@ const (
 	maxFound    = 16  // different texts of one marker that are kept
 )
 
+// budget is what is left of that for one file, over all its slices.
+type budget struct {
+	scan   int64     // bytes to look through
+	until  time.Time // when looking through ends
+	signed int64     // bytes to hash for signatures
+}
+
+func newBudget() *budget {
+	return &budget{scan: maxScan, until: time.Now().Add(maxScanTime), signed: maxSigned}
+}
+
 // scan looks through the contents of one unit.
 type scan struct {
 	contents
-	left    int64
-	until   time.Time
+	budget  *budget
 	markers map[*entry][]string // what was found
 	seen    map[string]bool     // anchors of which nothing more is wanted
 	names   map[string]*entry   // names of the catalogue among the strings
@@ -35,9 +45,9 @@ type scan struct {
 }
 
 // look finds what is linked into u, and what it runs on.
-func (f *facts) look(ctx context.Context, u *unit, c contents) {
+func (f *facts) look(ctx context.Context, u *unit, c contents, b *budget) {
 	s := &scan{
-		contents: c, left: maxScan, until: time.Now().Add(maxScanTime),
+		contents: c, budget: b,
 		markers: map[*entry][]string{}, seen: map[string]bool{}, names: map[string]*entry{}, stems: map[string]bool{},
 	}
 	s.runtime = runtimeOf(u, c.sections)
@@ -78,7 +88,7 @@ func (s *scan) region(ctx context.Context, r region, names bool) error {
 			return err
 		}
 		n := min(int64(len(buffer)), r.size-at)
-		if s.left -= n; s.left < 0 || time.Now().After(s.until) {
+		if s.budget.scan -= n; s.budget.scan < 0 || time.Now().After(s.budget.until) {
 			return errScanBudget
 		}
 		got, err := s.r.ReadAt(buffer[:n], r.offset+at)

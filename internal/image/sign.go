@@ -2,6 +2,7 @@ package image
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,18 +18,22 @@ const (
 	checkedBlob  = "blob"
 )
 
+// maxSigned is how many bytes of one file are hashed, some seconds' worth. Of larger files the pages are not checked, and nothing
+// is proven.
+const maxSigned = 2 << 30
+
 // hardenedRuntime is CS_RUNTIME, xnu osfmk/kern/cs_blobs.h.
 const hardenedRuntime = 0x10000
 
 // verifySlices judges the signatures of all slices and gives the one that deserves least trust, since any of them may run:
 // of equal ones the first for arm64, otherwise the first.
-func verifySlices(ctx context.Context, r io.ReaderAt, slices []*macho.Slice, roots []anchor) Signature {
+func verifySlices(ctx context.Context, r io.ReaderAt, slices []*macho.Slice, roots []anchor, b *budget) Signature {
 	var worst Signature
 	native := false
 	for i, s := range slices {
-		sig := verifySlice(ctx, r, s, roots)
+		sig := verifySlice(ctx, r, s, roots, b)
 		arm := strings.HasPrefix(s.Arch, "arm64")
-		if c := trust(sig) - trust(worst); i == 0 || c < 0 || c == 0 && arm && !native {
+		if c := cmp.Or(trust(sig)-trust(worst), len(sig.Checked)-len(worst.Checked)); i == 0 || c < 0 || c == 0 && arm && !native {
 			worst, native = sig, arm
 		}
 	}
@@ -55,7 +60,7 @@ func trust(s Signature) int {
 }
 
 // verifySlice judges one slice's signature: special slots, CMS and its chain, then every page.
-func verifySlice(ctx context.Context, r io.ReaderAt, s *macho.Slice, roots []anchor) Signature {
+func verifySlice(ctx context.Context, r io.ReaderAt, s *macho.Slice, roots []anchor, b *budget) Signature {
 	if s.Signature == nil {
 		return Signature{Kind: Unsigned}
 	}
@@ -69,6 +74,10 @@ func verifySlice(ctx context.Context, r io.ReaderAt, s *macho.Slice, roots []anc
 	}
 	err := sig.identify(s.Signature, cd, roots)
 	if err == nil {
+		if b.signed -= cd.CodeLimit; b.signed < 0 {
+			sig.Reason = fmt.Sprintf("slice %s: more than %d bytes are signed: the pages were not checked", s.Arch, maxSigned)
+			return sig
+		}
 		if err = verifyPages(ctx, io.NewSectionReader(r, s.Offset, s.Size), s.Signature.Offset, cd); err == nil {
 			sig.Checked = checkedPages
 		}

@@ -23,7 +23,7 @@ func verify(t *testing.T, file []byte, root *authority) Signature {
 	for _, s := range f.Slices {
 		require.Empty(t, s.Errs)
 	}
-	return verifySlices(t.Context(), bytes.NewReader(file), f.Slices, []anchor{{root.cert}})
+	return verifySlices(t.Context(), bytes.NewReader(file), f.Slices, []anchor{{root.cert}}, newBudget())
 }
 
 func TestSignatureKinds(t *testing.T) {

@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path"
 	"strings"
+
+	"github.com/cipherlens/cipherlens/internal/rootfs"
 )
 
 // What one executable's libraries may cost.
@@ -13,7 +16,7 @@ const (
 	maxImages    = 256 // images followed; Chrome's helpers have about ten
 	maxDepth     = 32
 	maxWalkErrs  = 64
-	maxLookups   = 20_000 // places where a library is looked for, over the whole walk
+	maxLookups   = 20_000 // places where libraries are looked for, over the walks of all slices
 	maxReexports = 64     // libraries that one library passes on
 )
 
@@ -23,10 +26,42 @@ type walk struct {
 	main     string // the executable's path, as asked
 	format   string
 	unit     *unit
+	places   *places
 	seen     map[string]*node // by path
 	queue    []*node
-	lookups  int
 	errs     []error
+}
+
+// places remembers what is where, so that the walks of several slices ask the system once.
+type places struct {
+	root    *rootfs.Root
+	known   map[string]found
+	lookups int
+}
+
+// found is the regular file at a place; its path is free of links, and empty where there is none.
+type found struct {
+	path string
+	info fs.FileInfo
+}
+
+func newPlaces(root *rootfs.Root) *places { return &places{root: root, known: map[string]found{}} }
+
+func (p *places) look(name string) (found, error) {
+	if f, ok := p.known[name]; ok {
+		return f, nil
+	}
+	if p.lookups++; p.lookups > maxLookups {
+		return found{}, errBudget
+	}
+	var f found
+	if real, err := p.root.Resolve(name); err == nil {
+		if info, err := p.root.Stat(real); err == nil && info.Mode().IsRegular() {
+			f = found{real, info}
+		}
+	}
+	p.known[name] = f
+	return f, nil
 }
 
 // node is one image of the walk.
@@ -38,23 +73,24 @@ type node struct {
 	found  []*node // by index into unit.libraries; nil for libraries of the system and those not found
 }
 
-func newWalk(a *Analyzer, main, format string, u *unit) *walk {
-	return &walk{analyzer: a, main: main, format: format, unit: u, seen: map[string]*node{}}
+func newWalk(a *Analyzer, main, format string, u *unit, p *places) *walk {
+	return &walk{analyzer: a, main: main, format: format, unit: u, places: p, seen: map[string]*node{}}
 }
 
 // run gives all evidence of the slice.
 func (w *walk) run(ctx context.Context, inserted []string) []Evidence {
-	real, err := w.analyzer.root.Resolve(w.main)
-	if err != nil {
-		w.fail(w.main, err)
-		real = w.main
+	root := &node{path: w.main, unit: w.unit}
+	if at, err := w.places.look(w.main); err == nil && at.path != "" {
+		root.path = at.path
 	}
-	root := &node{path: real, unit: w.unit}
-	w.seen[real] = root
+	w.seen[root.path] = root
 	w.queue = append(w.queue, root)
 	for i := 0; i < len(w.queue) && ctx.Err() == nil; i++ {
 		n := w.queue[i]
 		for _, l := range n.unit.libraries {
+			if ctx.Err() != nil {
+				break
+			}
 			n.found = append(n.found, w.follow(ctx, n, l))
 		}
 		if n == root {
@@ -86,31 +122,31 @@ func (w *walk) follow(ctx context.Context, n *node, l library) *node {
 		}
 		return nil
 	}
-	if at == "" {
+	if at.path == "" {
 		return nil
 	}
-	if known, ok := w.seen[at]; ok {
+	if known, ok := w.seen[at.path]; ok {
 		return known
 	}
 	if len(w.seen) >= maxImages || n.depth >= maxDepth {
 		w.fail(n.path, fmt.Errorf("library %s: more than %d images, or %d deep, are not followed", l.name, maxImages, maxDepth))
 		return nil
 	}
-	f, err := w.analyzer.facts(ctx, at, false)
+	f, err := w.analyzer.facts(ctx, at.path, at.info, false)
 	if err != nil {
-		w.fail(at, err)
+		w.fail(at.path, err)
 		return nil
 	}
 	for _, err := range f.errs {
-		w.fail(at, err)
+		w.fail(at.path, err)
 	}
 	u := f.unitFor(w.unit.arch)
 	if u == nil || f.format != w.format {
-		w.fail(at, fmt.Errorf("%s without a slice for %s", f.format, w.unit.arch))
+		w.fail(at.path, fmt.Errorf("%s without a slice for %s", f.format, w.unit.arch))
 		return nil
 	}
-	next := &node{path: at, unit: u, loader: n, depth: n.depth + 1}
-	w.seen[at] = next
+	next := &node{path: at.path, unit: u, loader: n, depth: n.depth + 1}
+	w.seen[at.path] = next
 	w.queue = append(w.queue, next)
 	return next
 }
@@ -131,10 +167,10 @@ func (f *facts) unitFor(arch string) *unit {
 	return nil
 }
 
-// resolve gives the path, free of links, of the library that n asks for by name; it is empty for libraries of the system.
-func (w *walk) resolve(n *node, name string) (string, error) {
+// resolve gives the library that n asks for by name; it is nothing for libraries of the system.
+func (w *walk) resolve(n *node, name string) (found, error) {
 	if name == "" || len(name) > maxPath || strings.IndexByte(name, 0) >= 0 {
-		return "", fmt.Errorf("not a path")
+		return found{}, errors.New("not a path")
 	}
 	if w.format == "elf" {
 		return w.resolveELF(n, name)
@@ -150,21 +186,14 @@ var (
 	errBudget   = errors.New("too many places to look for libraries")
 )
 
-// first gives the first candidate that is a regular file, free of links.
-func (w *walk) first(candidates []string) (string, error) {
+// first gives the first candidate that is a regular file.
+func (w *walk) first(candidates []string) (found, error) {
 	for _, c := range candidates {
-		if w.lookups++; w.lookups > maxLookups {
-			return "", errBudget
-		}
-		real, err := w.analyzer.root.Resolve(c)
-		if err != nil {
-			continue
-		}
-		if info, err := w.analyzer.root.Stat(real); err == nil && info.Mode().IsRegular() {
-			return real, nil
+		if at, err := w.places.look(c); err != nil || at.path != "" {
+			return at, err
 		}
 	}
-	return "", errNotFound
+	return found{}, errNotFound
 }
 
 // chain gives the images between the executable and n, outermost first.
