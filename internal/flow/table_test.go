@@ -341,6 +341,11 @@ func TestTCP(t *testing.T) {
 			w.now += time.Minute
 			w.up(c+4, s+1, "def")
 		}, client: "abcdef"},
+		"data after a forged reset, the first": {play: func(w *wire) {
+			w.handshake(c, s)
+			w.tcp(false, RST, s+1, 0, "", 0)
+			w.up(c+1, s+1, "abc")
+		}, client: "abc"},
 		"cut by the capture": {play: func(w *wire) {
 			w.handshake(c, s)
 			w.tcp(true, ACK, c+1, s+1, "abc", 6)
