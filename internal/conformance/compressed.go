@@ -1,7 +1,6 @@
 package conformance
 
 import (
-	"bufio"
 	"bytes"
 	"compress/bzip2"
 	"compress/flate"
@@ -11,6 +10,7 @@ import (
 	"hash/crc32"
 	"io"
 	"strings"
+	"sync"
 )
 
 // A format is a compressed or media format: it says by its magic and a partial parse whether bytes start with it.
@@ -43,6 +43,7 @@ var formats = []format{
 	{"aac", isADTS},
 	{"mpegts", isMPEGTS},
 	{"snappy", magic("\xff\x06\x00\x00sNaPpY")},
+	{"deflate", isDeflate},
 	{"pdf", magic("%PDF-1.", "%PDF-2.")},
 }
 
@@ -59,7 +60,7 @@ func magic(any ...string) func([]byte) bool {
 
 // compressedFormat names the format that b starts with, or gives "".
 func compressedFormat(b []byte) string {
-	if len(b) < MinCompressed {
+	if len(b) < minCompressed {
 		return ""
 	}
 	for _, f := range formats {
@@ -70,27 +71,60 @@ func compressedFormat(b []byte) string {
 	return ""
 }
 
-// MinCompressed is how many bytes a compressed format needs to be known, at least.
-const MinCompressed = 12
+// minCompressed is how many bytes a compressed format needs to be known, at least.
+const minCompressed = 12
 
 // maxInflated bounds how much a partial inflate puts out.
 const maxInflated = 64 << 10
 
-// inflates says whether b is a deflate stream (RFC 1951) as far as it goes. Random bytes soon give a distance beyond what was put
-// out or an unused code, so that nearly all break within the first bytes; evidence is how many of them have to hold.
-func inflates(b []byte, evidence int) (out []byte, used int, ok bool) {
-	source := bytes.NewReader(b)
-	in := bufio.NewReaderSize(source, 16)
-	r := flate.NewReader(in)
-	out, err := io.ReadAll(io.LimitReader(r, maxInflated))
-	used = len(b) - source.Len() - in.Buffered()
-	switch {
-	case err == nil:
-		return out, used, len(out) > 0 && (used >= evidence || used == len(b))
-	case errors.Is(err, io.ErrUnexpectedEOF):
-		return out, used, len(out) > 0 && used >= evidence
+// An inflater is what one partial inflate needs.
+type inflater struct {
+	source bytes.Reader
+	reader io.ReadCloser
+	out    [4096]byte
+}
+
+var inflaters = sync.Pool{New: func() any {
+	f := new(inflater)
+	f.reader = flate.NewReader(&f.source)
+	return f
+}}
+
+// inflate reads b as a deflate stream (RFC 1951) as far as it goes, and says how many bytes of it were used and put out, the
+// Adler-32 of what was put out, and the error that ended it: nil at the end of the stream, io.ErrUnexpectedEOF at the end of b. Random
+// bytes soon give a distance beyond what was put out or an unused code.
+func inflate(b []byte) (used, length int, sum uint32, err error) {
+	f := inflaters.Get().(*inflater)
+	defer inflaters.Put(f)
+	f.source.Reset(b)
+	if err := f.reader.(flate.Resetter).Reset(&f.source, nil); err != nil {
+		return 0, 0, 0, err
 	}
-	return nil, used, false
+	hash := adler32.New()
+	for length < maxInflated {
+		n, err := f.reader.Read(f.out[:])
+		_, _ = hash.Write(f.out[:n])
+		length += n
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return len(b) - f.source.Len(), length, hash.Sum32(), err
+		}
+	}
+	return len(b) - f.source.Len(), length, hash.Sum32(), nil
+}
+
+// isDeflate wants a bare stream that ends where the message ends, or goes on for long. What follows from blocks without
+// compression, or from very few bytes, says nothing.
+func isDeflate(b []byte) bool {
+	const whole, part = 24, 256
+	kind := b[0] >> 1 & 3
+	if len(b) < whole || kind != 1 && kind != 2 || kind == 2 && (b[0]>>3 > 29 || b[1]&31 > 29) {
+		return false
+	}
+	used, _, _, err := inflate(b)
+	return err == nil && used == len(b) || errors.Is(err, io.ErrUnexpectedEOF) && len(b) >= part
 }
 
 // isGzip checks the header of RFC 1952 and inflates.
@@ -117,8 +151,8 @@ func isGzip(b []byte) bool {
 	if at >= len(b) {
 		return true // header alone: 32 bits and more of magic
 	}
-	_, _, ok := inflates(b[at:], 1)
-	return ok || len(b)-at < 64
+	_, _, _, err := inflate(b[at:])
+	return err == nil || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 // isZlib checks the header of RFC 1950, inflates, and compares the Adler-32 where the stream ends.
@@ -126,11 +160,11 @@ func isZlib(b []byte) bool {
 	if b[0]&0x0f != 8 || b[0]>>4 > 7 || binary.BigEndian.Uint16(b)%31 != 0 || b[1]&0x20 != 0 {
 		return false
 	}
-	out, used, ok := inflates(b[2:], 40)
-	if ok {
-		return true
+	used, length, sum, err := inflate(b[2:])
+	if err == nil && len(b) >= used+6 {
+		return sum == binary.BigEndian.Uint32(b[2+used:])
 	}
-	return len(out) > 0 && len(b) >= 2+used+4 && adler32.Checksum(out) == binary.BigEndian.Uint32(b[2+used:])
+	return length > 0 && used >= 40 && (err == nil || errors.Is(err, io.ErrUnexpectedEOF))
 }
 
 // isZstd checks the frame header of RFC 8878 and walks the blocks.

@@ -18,7 +18,7 @@ const (
 	maxPosition = 24
 	maxExtra    = 128
 	// minEvidence is what a framing must explain, in bits, beyond what trying so many of them explains by chance.
-	minEvidence = 10
+	minEvidence = 16
 	// maxFramed bounds the messages of one stream that are looked at.
 	maxFramed = 256
 )

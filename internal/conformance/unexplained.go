@@ -44,7 +44,8 @@ func Unexplained(c *Conversation, o Options) Judgement {
 type examined struct {
 	threshold  float64
 	sides      [2]side
-	framed     bool
+	framing    bool // the header at hand is a length field's
+	framed     bool // ciphertext was found behind one
 	text       bool
 	datagrams  bool
 	compressed string
@@ -150,9 +151,20 @@ func (e *examined) judge(c *Conversation) Judgement {
 	case n < minStructured:
 		return Judgement{Verdict: Undetermined, Reasons: []string{"few_bytes"}, Sample: e.sample}
 	case e.sample.Likelihood >= 1-e.threshold:
-		return Judgement{Verdict: Undetermined, Reasons: []string{"directions_differ"}, Sample: e.sample}
+		return Judgement{Verdict: e.oneSided(), Confidence: confidence(n) / 2, Reasons: []string{"directions_differ"}, Sample: e.sample}
 	}
 	return Judgement{Verdict: Structured, Confidence: confidence(n), Reasons: []string{"binary_structure"}, Sample: e.sample}
+}
+
+// oneSided is the verdict where the longer direction may be ciphertext, but was not accepted: structure, if the other direction
+// says so.
+func (e *examined) oneSided() Verdict {
+	for _, s := range e.sides {
+		if len(s.data) >= minRandom && s.stats.Likelihood < 1-e.threshold {
+			return Structured
+		}
+	}
+	return Undetermined
 }
 
 func (e *examined) judgeRandom(c *Conversation) Judgement {
@@ -229,9 +241,13 @@ func (e *examined) accept(all [2][][]byte, header [2]int, level float64) bool {
 		s.stats, s.columns = randomness.Judge(s.body), randomness.Columns(rest)
 	}
 	e.measure()
-	e.found = e.n >= max(e.need(all), headers) && 2*e.n >= bytes && e.sample.Likelihood >= level
+	e.found = e.n >= max(e.need(all), headers) && 4*e.n >= bytes && e.sample.Likelihood >= level
 	for i := range e.sides {
-		if s := &e.sides[i]; len(s.body) >= randomness.MinSample && (s.stats.Likelihood < level || s.columns < level) {
+		s := &e.sides[i]
+		if len(s.body) < randomness.MinSample {
+			// A side that says much and nothing but headers is not encrypted.
+			e.found = e.found && (e.framing || len(s.data) < minRandom)
+		} else if s.stats.Likelihood < level || s.columns < level {
 			e.found = false
 		}
 	}
@@ -245,7 +261,7 @@ func (e *examined) need(all [2][][]byte) int {
 	if !e.datagrams {
 		return minRandom + header
 	}
-	need := 2*minRandom + 4*header
+	need := 3*minRandom + 4*header
 	if header > 0 && (len(all[0]) == 0 || len(all[1]) == 0) {
 		need += 128
 	}
@@ -277,6 +293,8 @@ func (e *examined) behindField(f framing, split [2][][]byte) bool {
 	for i := range split {
 		split[i] = distinct(split[i])
 	}
+	e.framing = true
+	defer func() { e.framing = false }()
 	base := f.position + f.width
 	clear := [2]int{max(base, clearHeader(split[0])), max(base, clearHeader(split[1]))}
 	if e.accept(split, clear, 1-e.threshold) || e.accept(split, [2]int{base, base}, 1-e.threshold) {
