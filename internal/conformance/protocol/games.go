@@ -1,0 +1,3 @@
+package protocol
+
+var games []entry

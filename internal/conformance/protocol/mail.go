@@ -1,0 +1,3 @@
+package protocol
+
+var mail []entry

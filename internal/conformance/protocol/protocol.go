@@ -1,0 +1,96 @@
+// Package protocol knows protocols other than TLS, DTLS and QUIC by their structure: lengths that add up, fields in their
+// ranges, checksums, sequences that advance, answers that echo what was asked. A port alone never names a protocol, and a header
+// before random bytes does not either.
+//
+// Each recognizer's comment gives the probability that uniform bytes pass it, as a power of two; where one message gives more than
+// about 2^-24, more messages or the answer are asked for.
+package protocol
+
+import (
+	"slices"
+
+	"github.com/cipherlens/cipherlens/internal/conformance"
+)
+
+// entry is one protocol on one transport.
+type entry struct {
+	name      string
+	transport uint8    // conformance.TCP or conformance.UDP
+	when      needs    // what must have been seen to ask match at all
+	ports     []uint16 // where it usually is: asked first there, and accepted nowhere for that reason
+	match     func(v view) bool
+}
+
+// needs are what a recognizer needs of a conversation.
+type needs uint8
+
+const (
+	start     needs = 0 // the start of the flow; the client is who opened it
+	midstream needs = 1 << iota // works from anywhere
+	turned                      // asked with the directions exchanged as well: either side may send first
+)
+
+// themes are all recognizers, in the order in which they are asked where no port hints at one.
+var themes = slices.Concat(web, ssh, names, mail, db, directory, vpn, voice, p2p, industry, games, apple)
+
+// registry are the recognizers of one transport.
+type registry struct {
+	all    []entry
+	byPort map[uint16][]entry
+}
+
+var tcp, udp = register(conformance.TCP), register(conformance.UDP)
+
+func register(transport uint8) registry {
+	r := registry{byPort: map[uint16][]entry{}}
+	for _, e := range themes {
+		if e.transport != transport {
+			continue
+		}
+		r.all = append(r.all, e)
+		for _, p := range e.ports {
+			r.byPort[p] = append(r.byPort[p], e)
+		}
+	}
+	return r
+}
+
+// settled is how many bytes of each direction make a judgement that more would not change.
+const settled = 2048
+
+var reasons = []string{"protocol_structure"}
+
+// Recognize names the protocol of a conversation whose structure holds as far as it was seen.
+func Recognize(c *conformance.Conversation, _ conformance.Options) (conformance.Judgement, bool) {
+	v, r := newView(c), &udp
+	if c.Transport == conformance.TCP {
+		r = &tcp
+	} else if c.Transport != conformance.UDP {
+		return conformance.Judgement{}, false
+	}
+	for _, list := range [...][]entry{r.byPort[c.ServerPort], r.byPort[c.ClientPort], r.all} {
+		for i := range list {
+			if list[i].matches(v) {
+				return judgement(c, list[i].name), true
+			}
+		}
+	}
+	return conformance.Judgement{}, false
+}
+
+func (e *entry) matches(v view) bool {
+	if !v.c.StartSeen && e.when&midstream == 0 {
+		return false
+	}
+	return e.match(v) || e.when&turned != 0 && e.match(v.turn())
+}
+
+func judgement(c *conformance.Conversation, name string) conformance.Judgement {
+	return conformance.Judgement{
+		Verdict:     conformance.KnownProtocol,
+		Confidence:  0.99,
+		Reasons:     reasons,
+		AppProtocol: name,
+		Final:       c.Ended || len(c.Client.Data) >= settled && len(c.Server.Data) >= settled,
+	}
+}

@@ -1,0 +1,86 @@
+package protocol
+
+import "github.com/cipherlens/cipherlens/internal/conformance"
+
+// view is a conversation as recognizers read it. It is passed by value, so that asking costs no allocation.
+type view struct {
+	c              *conformance.Conversation
+	client, server side
+	clientPort     uint16
+	serverPort     uint16
+}
+
+func newView(c *conformance.Conversation) view {
+	return view{
+		c:      c,
+		client: newSide(c, &c.Client), server: newSide(c, &c.Server),
+		clientPort: c.ClientPort, serverPort: c.ServerPort,
+	}
+}
+
+// turn exchanges the directions.
+func (v view) turn() view {
+	return view{c: v.c, client: v.server, server: v.client, clientPort: v.serverPort, serverPort: v.clientPort}
+}
+
+// port says whether one of the two ports is p.
+func (v view) port(p uint16) bool { return v.clientPort == p || v.serverPort == p }
+
+// side is one direction.
+type side struct {
+	data     []byte // in order, without gaps, from the first byte seen
+	open     bool   // data may go on: more was sent, was lost, or may come. UDP: the last datagram may be cut
+	segments []conformance.Segment
+}
+
+func newSide(c *conformance.Conversation, h *conformance.Half) side {
+	open := h.Gap || h.Total > uint64(len(h.Data))
+	if c.Transport == conformance.TCP {
+		open = open || !c.Ended
+	}
+	return side{data: h.Data, open: open, segments: h.Segments}
+}
+
+// datagrams is how many UDP datagrams (or TCP segments) datagram gives.
+func (s side) datagrams() int { return len(s.segments) }
+
+// datagram is the payload of the i-th UDP datagram, and whether all of it was seen; empty where there is none.
+func (s side) datagram(i int) (b []byte, whole bool) {
+	if i < 0 || i >= len(s.segments) {
+		return nil, false
+	}
+	g := s.segments[i]
+	if g.Offset < 0 || g.Length < 0 || g.Offset > len(s.data) || g.Length > len(s.data)-g.Offset {
+		return nil, false
+	}
+	return s.data[g.Offset : g.Offset+g.Length], !s.open || g.Offset+g.Length < len(s.data)
+}
+
+// first is the first datagram when all of it was seen, else empty.
+func (s side) first() []byte {
+	if b, whole := s.datagram(0); whole {
+		return b
+	}
+	return nil
+}
+
+// most says how many of the direction's first n whole datagrams ok accepts, and how many there are.
+func (s side) most(n int, ok func(b []byte) bool) (good, all int) {
+	for i := range min(n, len(s.segments)) {
+		b, whole := s.datagram(i)
+		if !whole {
+			continue
+		}
+		all++
+		if ok(b) {
+			good++
+		}
+	}
+	return good, all
+}
+
+// every says whether ok accepts all of the direction's first n whole datagrams; also when there are none.
+func (s side) every(n int, ok func(b []byte) bool) bool {
+	good, all := s.most(n, ok)
+	return good == all
+}
