@@ -4,6 +4,7 @@ package judge
 import (
 	"github.com/cipherlens/cipherlens/internal/conformance"
 	"github.com/cipherlens/cipherlens/internal/conformance/dtls"
+	"github.com/cipherlens/cipherlens/internal/conformance/protocol"
 	"github.com/cipherlens/cipherlens/internal/conformance/quic"
 	"github.com/cipherlens/cipherlens/internal/conformance/tls"
 )
@@ -13,6 +14,7 @@ var recognizers = []conformance.Recognizer{
 	tls.Recognize,
 	dtls.Recognize,
 	quic.Recognize,
+	protocol.Recognize,
 }
 
 // Judge says what a conversation is.
