@@ -47,7 +47,6 @@ type connection struct {
 	serverOpened     bool
 	failed           int // client Initials that did not decrypt
 	serverFailed     int
-	serverLong       bool // the server answered with long headers to the client's connection id
 	retried          bool
 	joinedLate       bool // what was seen first is not the start of a connection
 	negotiated       bool // a Version Negotiation packet answered
@@ -73,7 +72,7 @@ func Recognize(c *conformance.Conversation, _ conformance.Options) (conformance.
 		return judgeShort(c)
 	}
 	j, ok := judge(c, client, server)
-	if !ok || j.Verdict == conformance.TLSMimic {
+	if !ok || j.Verdict != conformance.QUIC {
 		// Who sent first in the capture may be the server.
 		if k, swapped := judge(c, server, client); swapped && k.Verdict == conformance.QUIC {
 			return k, true
@@ -140,6 +139,8 @@ func (q *connection) done() bool {
 func (q *connection) datagram(d *datagram) {
 	if d.client {
 		q.clientDatagrams++
+	} else if !q.opened && d.data[0]&0xc0 == 0x40 {
+		q.joinedLate = true // a short header: the handshake is over
 	}
 	rest := d.data
 	for range maxPackets {
@@ -200,7 +201,6 @@ func (q *connection) serverPacket(p *packet) {
 	if q.firstDestination == nil || string(p.scid) == string(q.firstDestination) && len(p.scid) > 0 && !q.opened {
 		q.joinedLate = true // the server's own id is what the client used from the start
 	}
-	q.serverLong = q.serverLong || string(p.dcid) == string(q.clientSourceID)
 	switch p.typ {
 	case typeRetry:
 		q.retried = true
@@ -263,7 +263,7 @@ func (q *connection) judgement(c *conformance.Conversation) (conformance.Judgeme
 		j.Reasons, j.TLSVersion, j.Confidence = []string{"version_probe"}, "", 0.6
 	case q.forged(c):
 		j.Violations = append(j.Violations, undecryptable)
-	case q.initials > 0 && (q.serverLong || q.joinedLate):
+	case q.initials > 0 && q.joinedLate:
 		return conformance.Judgement{Verdict: conformance.Undetermined, Confidence: 0.5, Reasons: []string{"quic_joined_late"}}, true
 	default:
 		return conformance.Judgement{}, false
@@ -279,7 +279,7 @@ func (q *connection) judgement(c *conformance.Conversation) (conformance.Judgeme
 // forged says whether what claims to be a first Initial packet is none: it came first, it is whole, nothing hints at a connection
 // joined late, and its tag is wrong.
 func (q *connection) forged(c *conformance.Conversation) bool {
-	return c.StartSeen && q.failed > 0 && !q.joinedLate && !q.serverLong && !c.Client.Gap &&
+	return c.StartSeen && q.failed > 0 && !q.joinedLate && !c.Client.Gap &&
 		(c.Server.Total > 0 || q.clientDatagrams > 2)
 }
 
