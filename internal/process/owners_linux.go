@@ -160,21 +160,27 @@ func threadTime() time.Duration {
 	return time.Duration(t.Nano())
 }
 
-// searchLikely asks the processes that were found last and those that are new.
+// searchLikely asks the processes that are new and those that were found last.
 func (o *owners) searchLikely(inode uint32) (holder, bool) {
-	for _, pid := range slices.Clone(o.recent) {
-		if h, ok := o.searchIn(pid, inode); ok {
-			return h, true
+	for _, pid := range append(o.young.pids(), o.recent...) {
+		inodes, files, err := openSockets(pid)
+		if err != nil {
+			o.young.gone(pid)
+			o.recent = without(o.recent, pid)
+			continue
 		}
-	}
-	for _, pid := range o.young.pids() {
-		if h, ok := o.searchIn(pid, inode); ok {
+		if !slices.Contains(inodes, inode) {
+			continue
+		}
+		if h, ok := o.hold(pid, inodes); ok {
+			o.found(pid, files)
 			return h, true
 		}
 	}
 	return holder{}, false
 }
 
+// walk asks all processes, and remembers the sockets of each that it meets.
 func (o *owners) walk(inode uint32) (holder, bool) {
 	o.counts.Walks++
 	pids, err := listPIDs()
@@ -182,20 +188,20 @@ func (o *owners) walk(inode uint32) (holder, bool) {
 		return holder{}, false
 	}
 	for _, pid := range pids {
-		if h, ok := o.searchIn(pid, inode); ok {
+		inodes, files, err := openSockets(pid)
+		if err != nil || len(inodes) == 0 {
+			continue
+		}
+		if h, ok := o.hold(pid, inodes); ok && slices.Contains(inodes, inode) {
+			o.found(pid, files)
 			return h, true
 		}
 	}
 	return holder{}, false
 }
 
-// searchIn remembers all sockets that a process has open, and says whether inode is one.
-func (o *owners) searchIn(pid int, inode uint32) (holder, bool) {
-	inodes, files := openSockets(pid)
-	if len(inodes) == 0 {
-		o.recent = without(o.recent, pid)
-		return holder{}, false
-	}
+// hold remembers the sockets of a process.
+func (o *owners) hold(pid int, inodes []uint32) (holder, bool) {
 	s, err := readStat(pid)
 	if err != nil {
 		return holder{}, false
@@ -204,18 +210,16 @@ func (o *owners) searchIn(pid int, inode uint32) (holder, bool) {
 	for _, i := range inodes {
 		o.remember(i, h)
 	}
-	if !slices.Contains(inodes, inode) {
-		return holder{}, false
-	}
-	if files <= fewFiles {
-		o.moveUp(pid)
-	}
 	return h, true
 }
 
-func (o *owners) moveUp(pid int) {
-	o.recent = slices.Insert(without(o.recent, pid), 0, pid)
-	o.recent = o.recent[:min(len(o.recent), maxRecent)]
+// found moves an owner up among those asked first, unless it has so many files that this would not be cheap.
+func (o *owners) found(pid, files int) {
+	o.young.found(pid)
+	if files <= fewFiles {
+		o.recent = slices.Insert(without(o.recent, pid), 0, pid)
+		o.recent = o.recent[:min(len(o.recent), maxRecent)]
+	}
 }
 
 func without(pids []int, pid int) []int {
@@ -223,10 +227,10 @@ func without(pids []int, pid int) []int {
 }
 
 // openSockets gives the inodes of the sockets that a process has open, and how many files it has.
-func openSockets(pid int) (inodes []uint32, files int) {
+func openSockets(pid int) (inodes []uint32, files int, err error) {
 	dir, err := unix.Open("/proc/"+strconv.Itoa(pid)+"/fd", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, 0
+		return nil, 0, err
 	}
 	defer unix.Close(dir)
 	var entries [8 << 10]byte
@@ -235,7 +239,7 @@ func openSockets(pid int) (inodes []uint32, files int) {
 	for files < maxFiles {
 		n, err := unix.ReadDirent(dir, entries[:])
 		if err != nil || n <= 0 {
-			return inodes, files
+			return inodes, files, err
 		}
 		_, _, names = unix.ParseDirent(entries[:n], -1, names[:0])
 		for _, name := range names {
@@ -249,7 +253,7 @@ func openSockets(pid int) (inodes []uint32, files int) {
 			}
 		}
 	}
-	return inodes, files
+	return inodes, files, nil
 }
 
 // socketInode reads "socket:[12345]".

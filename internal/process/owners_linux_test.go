@@ -104,9 +104,9 @@ func TestYoung(t *testing.T) {
 			require.Contains(t, string(s), fmt.Sprintf("\nTgid:\t%d\n", pid))
 		}
 	}
-	wrapped := young{last: 1 << 30, since: map[int]time.Time{}}
+	wrapped := young{last: 1 << 30, since: map[int]youth{}}
 	require.Contains(t, wrapped.pids(), c.Process.Pid)
-	y.since[c.Process.Pid] = time.Now().Add(-2 * youngAge)
+	y.since[c.Process.Pid] = youth{seen: time.Now().Add(-2 * youngAge)}
 	require.NotContains(t, y.pids(), c.Process.Pid)
 }
 

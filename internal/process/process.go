@@ -50,7 +50,7 @@ type OwnerStats struct {
 // Owners finds the process that owns a socket. Its methods may be called at the same time.
 type Owners struct{ owners }
 
-// NewOwners opens what Lookup needs. Close it after use.
+// NewOwners opens what Lookup needs. Close it after use. It sees the sockets of its own network namespace.
 func NewOwners() (*Owners, error) {
 	o := &Owners{}
 	if err := o.open(); err != nil {

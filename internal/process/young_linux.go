@@ -2,6 +2,7 @@ package process
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -21,37 +22,58 @@ const (
 // new ones are found without listing /proc, which costs as much as there are processes.
 type young struct {
 	last  int
-	since map[int]time.Time // by pid, when it was seen first
+	since map[int]youth // by pid
+}
+
+type youth struct {
+	seen  time.Time // first
+	owner bool      // has been found to own a socket
 }
 
 func (y *young) start() error {
 	last, err := lastPID()
-	y.last, y.since = last, map[int]time.Time{}
+	y.last, y.since = last, map[int]youth{}
 	return err
 }
 
-// pids gives the youngest first.
+// pids gives the likeliest owners first: those that own nothing yet, and of these the youngest.
 func (y *young) pids() []int {
 	now := time.Now()
 	for _, pid := range y.unseen() {
-		y.since[pid] = now
+		if isProcess(pid) {
+			y.since[pid] = youth{seen: now}
+		}
 	}
 	pids := make([]int, 0, len(y.since))
-	for pid, seen := range y.since {
-		if now.Sub(seen) > youngAge || !isProcess(pid) {
+	for pid, p := range y.since {
+		if now.Sub(p.seen) > youngAge {
 			delete(y.since, pid)
 			continue
 		}
 		pids = append(pids, pid)
 	}
 	slices.SortFunc(pids, func(a, b int) int {
-		if c := y.since[b].Compare(y.since[a]); c != 0 {
-			return c
+		p, q := y.since[a], y.since[b]
+		if p.owner != q.owner {
+			if q.owner {
+				return -1
+			}
+			return 1
 		}
-		return b - a
+		return cmp.Or(q.seen.Compare(p.seen), b-a)
 	})
 	return pids[:min(len(pids), maxYoung)]
 }
+
+// found notes that a process owns a socket.
+func (y *young) found(pid int) {
+	if p, ok := y.since[pid]; ok {
+		p.owner = true
+		y.since[pid] = p
+	}
+}
+
+func (y *young) gone(pid int) { delete(y.since, pid) }
 
 // unseen gives the pids given since the last call. Some are of threads, or gone.
 func (y *young) unseen() []int {
