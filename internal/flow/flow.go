@@ -48,6 +48,7 @@ type Flow struct {
 	clientLow   bool    // the client is the key's low end
 	based       [2]bool // base is known
 	guessed     [2]bool // but only from the first payload that was seen
+	disputed    bool    // the server answered one SYN with several sequence numbers; the client will say which counts
 	sampled     bool    // there was a sample; there will be no other
 	processRank uint8
 	class       class

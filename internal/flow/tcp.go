@@ -16,7 +16,7 @@ func (t *Table) superseded(f *Flow, fromLow bool, h *Header) bool {
 	}
 	dir := f.direction(fromLow)
 	if f.based[dir] {
-		return f.base[dir] != h.Seq+1
+		return f.base[dir] != h.Seq+1 && !sameAnswer(f, dir, h)
 	}
 	if h.Flags&ACK != 0 { // the answer, or an answer to a SYN of the other side that was not seen
 		other := 1 - dir
@@ -24,6 +24,12 @@ func (t *Table) superseded(f *Flow, fromLow bool, h *Header) bool {
 	}
 	simultaneous := f.TCPFlags[1-dir]&(SYN|ACK) == SYN && f.Packets[dir] == 0
 	return !simultaneous
+}
+
+// sameAnswer says whether a SYN-ACK with another sequence number still answers the flow's SYN. SYN cookies and load
+// balancers that forgot make such.
+func sameAnswer(f *Flow, dir int, h *Header) bool {
+	return h.Flags&ACK != 0 && f.based[1-dir] && h.Ack == f.base[1-dir] && f.Bytes[dir] == 0
 }
 
 // tcp follows one segment. Who sends the SYN is the client, even if others were seen sending before.
@@ -60,6 +66,7 @@ func (t *Table) tcp(f *Flow, dir int, h *Header) {
 func (t *Table) synchronize(f *Flow, dir int, h *Header) {
 	other := 1 - dir
 	first := !f.based[dir] || f.guessed[dir]
+	f.disputed = f.disputed || !first && f.base[dir] != h.Seq+1
 	f.base[dir], f.based[dir], f.guessed[dir] = h.Seq+1, true, false
 	if h.Flags&ACK != 0 {
 		f.guessed[other] = f.guessed[other] && f.base[other] != h.Ack
@@ -104,8 +111,9 @@ func (t *Table) acknowledge(f *Flow, dir int, h *Header) {
 		return
 	}
 	other := 1 - dir
-	if !f.based[other] && f.StartSeen && f.Bytes[dir] == uint64(h.Length) && f.Bytes[other] == 0 {
-		f.base[other], f.based[other] = h.Ack, true
+	unknown := !f.based[other] && f.StartSeen && f.Bytes[dir] == uint64(h.Length)
+	if (unknown || f.disputed && dir == ToServer) && f.Bytes[other] == 0 {
+		f.base[other], f.based[other], f.disputed = h.Ack, true, false
 	}
 	if f.sample == nil || !f.based[other] {
 		return
