@@ -204,7 +204,7 @@ func (q *connection) serverPacket(p *packet) {
 	switch p.typ {
 	case typeRetry:
 		q.retried = true
-		if q.firstDestination != nil && !retryVerifies(p, q.firstDestination) {
+		if q.opened && len(q.ids) == 1 && !retryVerifies(p, q.ids[0]) {
 			q.violations = append(q.violations, retryIntegrity)
 		}
 		q.addID(p.scid)
