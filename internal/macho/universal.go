@@ -50,13 +50,16 @@ func readUniversal(file source, wide bool, count uint32, read func(*reader)) (*F
 	}
 	found := false
 	for i, a := range table {
-		s := &Slice{Arch: archName(a.cpu, a.subtype), Offset: a.offset, Size: a.size}
-		if err := overlap(table[:i], a); err != nil {
-			s.Errs = append(s.Errs, fmt.Errorf("macho: slice %d (%s): %w", i, s.Arch, err))
-		} else if got, err := readFatSlice(file, a, read); err != nil {
+		s, err := readFatSlice(file, a, read)
+		if err != nil {
+			s = &Slice{Arch: archName(a.cpu, a.subtype), Offset: a.offset, Size: a.size}
 			s.Errs = append(s.Errs, fmt.Errorf("macho: slice %d (%s): %w", i, s.Arch, err))
 		} else {
-			s, found = got, true
+			found = true
+		}
+		// xnu and dyld refuse such a file (fatfile_validate_fatarches); older ones did not, so that it is read all the same.
+		if err := overlap(table[:i], a); err != nil {
+			s.Errs = append(s.Errs, fmt.Errorf("macho: slice %d (%s): %w", i, s.Arch, err))
 		}
 		f.Slices = append(f.Slices, s)
 	}
