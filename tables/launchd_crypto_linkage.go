@@ -2,6 +2,7 @@ package tables
 
 import (
 	"context"
+	"slices"
 
 	"github.com/osquery/osquery-go/plugin/table"
 
@@ -27,7 +28,7 @@ func LaunchdCryptoLinkage(jobs Jobs, images Images) Definition {
 		text("program", "What launchd executes, as declared"),
 		text("interpreter", "Interpreter, when program is one"),
 		text("payload_path", "What the interpreter runs"),
-		text("payload_kind", "mach-o, elf, script, inline, bundle or missing"),
+		text("payload_kind", "mach-o, elf, script, inline, module, bundle or missing"),
 		integer("run_at_load", "1 when it starts with its domain"),
 		integer("keep_alive", "1 when launchd restarts it"),
 		integer("enabled", "0 when it is disabled"),
@@ -73,18 +74,28 @@ func LaunchdCryptoLinkage(jobs Jobs, images Images) Definition {
 	}
 }
 
-// targetsOf are the images to look at for a job: its executable, and the interpreter beside a payload.
+// targetsOf are the images to look at for a job: its executable first, then the interpreter and whatever else its command line leads through.
 func targetsOf(job *launchd.Job) []target {
 	var list []target
-	for _, path := range []string{job.Executable, job.Interpreter} {
-		if path != "" && (len(list) == 0 || list[0].path != path) {
+	for _, path := range append([]string{job.Executable, job.Interpreter}, job.Others...) {
+		known := slices.ContainsFunc(list, func(t target) bool { return t.path == path })
+		if path != "" && !known {
 			list = append(list, target{path, job.InsertLibraries})
 		}
 	}
 	return list
 }
 
-// jobRows gives the rows of one job: those of its executable, and for an interpreter job those of the interpreter with crypto in it.
+// scriptEvidence is what the text of a job's script hints at: words of crypto tools and libraries, never the text itself.
+func scriptEvidence(job *launchd.Job) []image.Evidence {
+	if len(job.ScriptCrypto) == 0 {
+		return nil
+	}
+	return []image.Evidence{{Provider: "script", Class: image.ClassSymmetric, Strength: "weak", Linkage: "script",
+		Symbols: job.ScriptCrypto, ImagePath: job.PayloadPath}}
+}
+
+// jobRows gives the rows of one job: those of its executable, and those with crypto in them of what else its command line leads through.
 func jobRows(job *launchd.Job, pid int, found map[string]analysis) []Row {
 	start := func() Row {
 		r := Row{"label": job.Label, "path": job.Executable, "plist_path": job.PlistPath, "domain": job.Domain, "username": job.Username,
@@ -95,15 +106,20 @@ func jobRows(job *launchd.Job, pid int, found map[string]analysis) []Row {
 		r.Int("pid", int64(pid))
 		return r
 	}
+	hints := scriptEvidence(job)
 	targets := targetsOf(job)
 	if len(targets) == 0 {
-		return reportRows(&image.Report{}, start, job.Err)
+		return reportRows(&image.Report{Evidence: hints}, start, job.Err)
 	}
 	var rows []Row
 	for i, t := range targets {
 		a := found[t.key()]
-		if i == 0 || len(a.report.Evidence) > 0 {
-			rows = append(rows, reportRows(a.report, start, job.Err, a.err)...)
+		report := *a.report
+		if i == 0 {
+			report.Evidence = slices.Concat(report.Evidence, hints)
+		}
+		if i == 0 || len(report.Evidence) > 0 {
+			rows = append(rows, reportRows(&report, start, job.Err, a.err)...)
 		}
 	}
 	return rows

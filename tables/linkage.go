@@ -25,7 +25,7 @@ func linkageColumns() []table.ColumnDefinition {
 		text("provider", "Whose crypto: security_framework, commoncrypto, cryptokit, corecrypto, openssl, libsodium, go, ...; empty when none was found"),
 		text("class", "symmetric, hybrid, kdf, hash, tls or random; only symmetric is evidence for AN0402"),
 		text("evidence", "strong: an import that encrypts; weak: a constant, a string, a marker of a linked-in library"),
-		text("linkage", "direct, weak, lazy, reexport, bundled, static or dlopen"),
+		text("linkage", "direct, weak, lazy, reexport, bundled, static, dlopen, or script for words in a job's script"),
 		text("library", "Library that the symbols are bound to, as the image names it"),
 		text("symbols", "Symbols or markers found, sorted, comma-separated"),
 		text("image_path", "The image that holds the reference: the executable, or what it bundles"),

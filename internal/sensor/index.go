@@ -75,10 +75,14 @@ func (x *Index) refresh(ctx context.Context) {
 
 // jobPaths are the executables that a job's process can have. An interpreter is not among them: many jobs share it.
 func jobPaths(job *launchd.Job) []string {
-	if job.Label == "" || job.Executable == "" || job.Executable == job.Interpreter {
+	if job.Label == "" {
 		return nil
 	}
-	return []string{job.Executable}
+	paths := slices.Clone(job.Others)
+	if job.Executable != "" && job.Executable != job.Interpreter {
+		paths = append(paths, job.Executable)
+	}
+	return paths
 }
 
 // label gives the job that runs path; empty when there is none.

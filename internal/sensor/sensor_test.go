@@ -1,0 +1,197 @@
+package sensor
+
+import (
+	"context"
+	"crypto/rand"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cipherlens/cipherlens/internal/config"
+	"github.com/cipherlens/cipherlens/internal/conformance"
+	"github.com/cipherlens/cipherlens/internal/image"
+	"github.com/cipherlens/cipherlens/internal/rootfs"
+)
+
+func TestScope(t *testing.T) {
+	t.Parallel()
+	for address, want := range map[string]string{
+		"127.9.9.9": "loopback", "::1": "loopback", "::ffff:127.0.0.1": "loopback", "0.0.0.0": "unspecified", "::": "unspecified",
+		"169.254.3.4": "link_local", "fe80::1": "link_local", "224.0.0.1": "multicast", "ff02::1": "multicast", "255.255.255.255": "multicast",
+		"10.1.2.3": "private", "172.31.0.1": "private", "192.168.0.1": "private", "100.64.0.1": "private", "fd00::1": "private",
+		"172.32.0.1": "public", "203.0.113.7": "public", "2606:4700::1111": "public", "::ffff:8.8.8.8": "public",
+	} {
+		require.Equal(t, want, Scope(netip.MustParseAddr(address)), address)
+	}
+}
+
+func flowTo(label, remote string, opened int64) Flow {
+	return Flow{Protocol: 6, Remote: netip.MustParseAddrPort(remote), Owner: Owner{Label: label}, opened: opened,
+		Judgement: conformance.Judgement{Verdict: conformance.Random}}
+}
+
+func all(*Flow) bool { return true }
+
+func TestAlertsAreKeptByIdentity(t *testing.T) {
+	t.Parallel()
+	a, now := newAlerts(), time.Now()
+	a.add(flowTo("job", "203.0.113.1:443", 20), now)
+	a.add(flowTo("job", "203.0.113.1:443", 10), now)
+	a.add(flowTo("job", "203.0.113.1:443", 30), now.Add(20*time.Hour))
+	a.add(flowTo("other", "203.0.113.1:443", 30), now)
+	require.Len(t, a.list(now, all), 2)
+	for _, f := range a.list(now, func(f *Flow) bool { return f.Owner.Label == "job" }) {
+		require.EqualValues(t, 10, f.opened, "the first flow stands for all")
+	}
+	require.Len(t, a.list(now.Add(25*time.Hour), all), 1, "24 hours after its last flow an alert is over")
+	require.Empty(t, a.list(now.Add(45*time.Hour), all))
+}
+
+func TestAlertsAreBounded(t *testing.T) {
+	t.Parallel()
+	a, now := newAlerts(), time.Now()
+	for i := range maxAlerts + 10 {
+		address := netip.AddrFrom4([4]byte{203, byte(i >> 16), byte(i >> 8), byte(i)})
+		a.add(flowTo("", netip.AddrPortFrom(address, 443).String(), int64(i)), now.Add(time.Duration(i)))
+	}
+	require.Len(t, a.by, maxAlerts)
+	require.EqualValues(t, 10, a.dropped)
+	for _, f := range a.list(now, all) {
+		require.GreaterOrEqual(t, f.opened, int64(10), "the oldest went first")
+	}
+}
+
+func TestDoHResolvers(t *testing.T) {
+	t.Parallel()
+	r := newResolvers([]string{"192.0.2.0/24", "DNS.example"})
+	tls := conformance.Judgement{Verdict: conformance.TLS}
+	require.True(t, r.expected(&tls, netip.MustParseAddr("192.0.2.53")))
+	require.False(t, r.expected(&tls, netip.MustParseAddr("203.0.113.1")))
+	tls.SNI = "dns.Example"
+	require.True(t, r.expected(&tls, netip.MustParseAddr("203.0.113.1")))
+	require.False(t, r.expected(&conformance.Judgement{Verdict: conformance.Random}, netip.MustParseAddr("192.0.2.53")), "only a conformant flow is DNS over HTTPS")
+}
+
+func newSensor(t *testing.T, o Options) *Sensor {
+	t.Helper()
+	dir := o.Root
+	if dir == nil {
+		root, err := rootfs.Open("/")
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = root.Close() })
+		o.Root = root
+	}
+	o.Settings = config.NewStore(filepath.Join(t.TempDir(), "config.yaml"))
+	o.Images = image.NewAnalyzer(o.Root)
+	o.Log = slog.New(slog.DiscardHandler)
+	return New(o)
+}
+
+func coverageOf(s *Sensor, name string) Coverage {
+	for _, c := range s.Coverage(context.Background()) {
+		if c.Name == name {
+			return c
+		}
+	}
+	return Coverage{}
+}
+
+func TestCaptureThatBreaksOffKeepsWhatCameBefore(t *testing.T) {
+	t.Parallel()
+	const demo = "../../testdata/demo/"
+	whole, err := os.ReadFile(demo + "capture.pcapng")
+	require.NoError(t, err)
+	cut := filepath.Join(t.TempDir(), "cut.pcapng")
+	require.NoError(t, os.WriteFile(cut, whole[:len(whole)/2+3], 0o600))
+	root, err := rootfs.Open(demo + "root")
+	require.NoError(t, err)
+	defer func() { _ = root.Close() }()
+
+	s := newSensor(t, Options{Root: root, Captures: []string{cut, "missing.pcap", demo + "capture.pcapng"}})
+	err = s.Run(t.Context())
+	require.ErrorContains(t, err, "cut.pcapng: offset ")
+	require.ErrorContains(t, err, "missing.pcap: no such file")
+	<-s.Drained()
+	found, err := s.Flows(t.Context(), all)
+	require.NoError(t, err)
+	files := map[string]int{}
+	for _, f := range found {
+		files[filepath.Base(f.File)]++
+	}
+	require.Equal(t, 8, files["capture.pcapng"])
+	require.NotZero(t, files["cut.pcapng"])
+	require.Equal(t, Degraded, coverageOf(s, "capture").State)
+}
+
+func TestNothingToCaptureIsBlind(t *testing.T) {
+	t.Parallel()
+	s := newSensor(t, Options{})
+	require.NoError(t, s.Run(t.Context()))
+	require.Equal(t, Blind, coverageOf(s, "capture").State)
+}
+
+// TestLive talks random bytes over loopback and finds the flow, its verdict and its owner: this process.
+func TestLive(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("live capture needs root")
+	}
+	s := newSensor(t, Options{Live: true})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx) }()
+	require.Eventually(t, func() bool { return coverageOf(s, "capture").State == OK }, 10*time.Second, 20*time.Millisecond)
+
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer func() { _ = l.Close() }()
+	go func() {
+		if c, err := l.Accept(); err == nil {
+			_, _ = io.CopyN(c, rand.Reader, 1500)
+			_, _ = io.Copy(io.Discard, c)
+			_ = c.Close()
+		}
+	}()
+	c, err := net.Dial("tcp", l.Addr().String())
+	require.NoError(t, err)
+	_, err = io.CopyN(c, rand.Reader, 1500)
+	require.NoError(t, err)
+	_, err = io.ReadFull(c, make([]byte, 1500))
+	require.NoError(t, err)
+	time.Sleep(50 * time.Millisecond) // a socket that is gone within a few milliseconds has no owner any more
+	require.NoError(t, c.Close())
+
+	self, err := os.Executable()
+	require.NoError(t, err)
+	to := netip.MustParseAddrPort(l.Addr().String())
+	t.Cleanup(func() {
+		if t.Failed() {
+			seen, _ := s.Flows(context.Background(), func(f *Flow) bool { return f.Remote == to })
+			t.Logf("seen: %+v\ncoverage: %+v", seen, s.Coverage(context.Background()))
+		}
+	})
+	var found []Flow
+	require.Eventually(t, func() bool {
+		found, err = s.Flows(t.Context(), func(f *Flow) bool { return f.Remote == to && f.Judgement.Verdict == conformance.Random && f.Owner.PID > 0 })
+		return err == nil && len(found) == 1
+	}, 20*time.Second, 50*time.Millisecond)
+	require.Equal(t, os.Getpid(), found[0].Owner.PID)
+	require.Equal(t, self, found[0].Owner.Path)
+	require.Equal(t, BySocket, found[0].Owner.Attribution)
+	require.Equal(t, Outbound, found[0].Direction)
+	require.EqualValues(t, 1500, found[0].BytesOut)
+
+	cancel()
+	select {
+	case <-ended:
+	case <-time.After(2 * time.Second):
+		require.Fail(t, "the sensor did not end")
+	}
+}
