@@ -215,9 +215,12 @@ func buildChain(leaf *x509.Certificate, certs []*x509.Certificate, roots []ancho
 	if !canSignCode(leaf) {
 		return nil, fmt.Errorf("certificate %q is not for code signing", leaf.Subject.CommonName)
 	}
+	// The roots first: a copy of one among the certificates must not lengthen the chain.
+	known := make([]*x509.Certificate, 0, len(roots)+len(certs))
 	for _, r := range roots {
-		certs = append(certs[:len(certs):len(certs)], r.cert)
+		known = append(known, r.cert)
 	}
+	known = append(known, certs...)
 	chain := []*x509.Certificate{leaf}
 	for cert := leaf; len(chain) <= maxChain; {
 		if at.Before(cert.NotBefore) || at.After(cert.NotAfter) {
@@ -228,7 +231,7 @@ func buildChain(leaf *x509.Certificate, certs []*x509.Certificate, roots []ancho
 				return chain, nil
 			}
 		}
-		if cert = issuer(cert, certs, len(chain)-1, at); cert == nil {
+		if cert = issuer(cert, known, len(chain)-1, at); cert == nil {
 			break
 		}
 		chain = append(chain, cert)
