@@ -1,3 +1,476 @@
 package protocol
 
-var voice []entry
+import (
+	"bytes"
+	"hash/crc32"
+
+	"github.com/cipherlens/cipherlens/internal/conformance"
+)
+
+var voice = []entry{
+	{"turn", conformance.UDP, midstream, []uint16{3478}, isTURN},
+	{"turn", conformance.TCP, midstream, []uint16{3478}, isTURN},
+	{"stun", conformance.UDP, midstream, []uint16{3478, 19302}, isSTUNFlow},
+	{"stun", conformance.TCP, midstream, []uint16{3478}, isSTUNFlow},
+	{"zoom", conformance.UDP, midstream, []uint16{8801}, isZoom},
+	{"rtp", conformance.UDP, midstream, nil, isRTP},
+	{"rtcp", conformance.UDP, midstream, nil, isRTCP},
+	{"iax", conformance.UDP, midstream, []uint16{4569}, isIAX},
+	{"skinny", conformance.TCP, start, []uint16{2000}, streams(2, skinnySize)},
+	{"mgcp", conformance.UDP, midstream, []uint16{2427, 2727}, datagrams(1, isMGCP)},
+	{"diameter", conformance.TCP, start, []uint16{3868}, streams(1, diameterSize)},
+	{"h323", conformance.TCP, start, []uint16{1720}, isH323},
+	{"sip", conformance.UDP, midstream, []uint16{5060}, isSIPFlow},
+	{"sip", conformance.TCP, start, []uint16{5060}, isSIPFlow},
+	{"discord", conformance.UDP, midstream, nil, isDiscord},
+}
+
+const stunCookie = 0x2112a442
+
+// isSTUN knows a message of STUN or TURN (RFC 8489, 8656): type, length, cookie and attributes that end where the message does, 2^-50.
+func isSTUN(m []byte) bool {
+	return len(m) >= 20 && m[0]&0xc0 == 0 && be16(m[2:]) == len(m)-20 && be32(m[4:]) == stunCookie && isSTUNBody(m)
+}
+
+// isSTUNBody walks the attributes, and checks the fingerprint where there is one.
+func isSTUNBody(m []byte) bool {
+	for at := 20; at < len(m); {
+		if at+4 > len(m) {
+			return false
+		}
+		kind, size := be16(m[at:]), be16(m[at+2:])
+		if size > len(m)-at-4 {
+			return false
+		}
+		if kind == 0x8028 && size == 4 {
+			return be32(m[at+4:]) == crc32.ChecksumIEEE(m[:at])^0x5354554e
+		}
+		at += 4 + (size+3)&^3
+	}
+	return true
+}
+
+// isClassicSTUN knows a message of RFC 3489, which has no cookie: type and length are 28 bits, and each attribute is one that RFC has.
+func isClassicSTUN(m []byte) bool {
+	if len(m) < 20 || be16(m[2:]) != len(m)-20 || m[0]&^1 != 0 || m[1]&^0x13 != 0 || m[1]&3 == 0 {
+		return false
+	}
+	for at := 20; at < len(m); {
+		if at+4 > len(m) {
+			return false
+		}
+		kind, size := be16(m[at:]), be16(m[at+2:])
+		if size > len(m)-at-4 || (kind == 0 || kind > 0x30) && kind&0xff00 != 0x8000 {
+			return false
+		}
+		at += 4 + size
+	}
+	return true
+}
+
+// isSTUNFlow wants STUN, and beside it only what shares its port (RFC 7983): DTLS records, TURN channels, ZRTP, RTP and RTCP.
+func isSTUNFlow(v view) bool {
+	if v.c.Transport == conformance.TCP {
+		return isSTUNStream(v)
+	}
+	s := v.count(isSTUN)
+	if s.known == 0 {
+		return isClassicSTUNFlow(v)
+	}
+	return s.other == 0 || v.count(isBesideSTUN).most(1)
+}
+
+// isBesideSTUN says whether a datagram may share STUN's port; only the length of a channel's data and of a record are proof.
+func isBesideSTUN(m []byte) bool {
+	switch {
+	case isSTUN(m) || len(m) < 4:
+		return true
+	case m[0]>>6 == 1:
+		return isChannelData(m)
+	case m[0]>>6 == 2:
+		return len(m) >= 8
+	case m[0] >= 20 && m[0] <= 63:
+		return len(m) >= 13 && (m[1] == 0xfe || m[0]&0xe0 == 0x20)
+	}
+	return isClassicSTUN(m)
+}
+
+// isChannelData knows TURN's four bytes before data (RFC 8656, 12.4).
+func isChannelData(m []byte) bool {
+	if len(m) < 4 || m[0]>>6 != 1 {
+		return false
+	}
+	padding := len(m) - 4 - be16(m[2:])
+	return padding >= 0 && padding < 4
+}
+
+// isClassicSTUNFlow wants requests that are answered with their own transaction, or two messages.
+func isClassicSTUNFlow(v view) bool { return v.count(isClassicSTUN).all(1) }
+
+// isSTUNStream wants STUN over TCP or TURN over TCP (RFC 8656, 3.1), plain or with two bytes of length before each message
+// (RFC 4571).
+func isSTUNStream(v view) bool {
+	for _, h := range v.sides() {
+		if startsSTUN(h.data) && isPlainSTUN(v) || isFramedSTUN(h.data) && isFramedMedia(v) {
+			return true
+		}
+	}
+	return false
+}
+
+var (
+	isPlainSTUN   = streams(1, stunSize)
+	isFramedMedia = streams(1, func(b []byte) int {
+		if len(b) < 2 {
+			return 0
+		}
+		return 2 + be16(b)
+	})
+)
+
+func isFramedSTUN(b []byte) bool {
+	return len(b) >= 22 && startsSTUN(b[2:]) && be16(b) == 20+be16(b[4:])
+}
+
+func startsSTUN(b []byte) bool {
+	return len(b) >= 20 && b[0]&0xc0 == 0 && b[3]&3 == 0 && be32(b[4:]) == stunCookie
+}
+
+func stunSize(b []byte) int {
+	switch {
+	case len(b) < 20:
+		return 0
+	case startsSTUN(b):
+		return 20 + be16(b[2:])
+	case b[0]>>6 == 1:
+		return (4 + be16(b[2:]) + 3) &^ 3
+	}
+	return -1
+}
+
+// isTURN says whether STUN's messages allocate or refresh a relay, send through it, or bind a channel.
+func isTURN(v view) bool {
+	for _, h := range v.sides() {
+		if startsSTUN(h.data) {
+			if method := be16(h.data) & 0x0eef; method >= 3 && method <= 12 {
+				return isSTUNFlow(v)
+			}
+		}
+	}
+	return false
+}
+
+// isRTP wants media of RTP (RFC 3550), encrypted or not, behind the same few bytes in every packet: version, a source that stays, and
+// a sequence number that counts up. Each packet after the first of its source and direction has 32 bits of source and 10 of
+// sequence number; three are wanted. What is not RTP may be STUN, RTCP or one datagram in eight.
+func isRTP(v view) bool {
+	for _, at := range rtpOffsets {
+		if rtpAt(v, at) {
+			return true
+		}
+	}
+	return false
+}
+
+// rtpOffsets are how long headers before RTP are: none, TURN's channel data.
+var rtpOffsets = [...]int{0, 4}
+
+func rtpAt(v view, at int) bool {
+	s := share{}
+	for _, h := range v.sides() {
+		sources := rtpSources{}
+		for m := range h.each {
+			switch {
+			case at > 0 && !isChannelData(m):
+				if !isSTUN(m) {
+					s.other++
+				}
+			case sources.follows(m[min(at, len(m)):]):
+				s.known++
+			case !isSTUN(m) && !sources.fresh && !isRTCPPacket(m[min(at, len(m)):]):
+				s.other++
+			}
+		}
+	}
+	return s.most(3)
+}
+
+// rtpSources remembers the sources that spoke last in one direction.
+type rtpSources struct {
+	id       [4]uint32
+	sequence [4]int
+	used     int
+	fresh    bool // the last datagram started a source, or was sent again
+}
+
+// follows says whether m is the next packet of a source that is known.
+func (r *rtpSources) follows(m []byte) bool {
+	r.fresh = false
+	if !isRTPHeader(m) {
+		return false
+	}
+	id, sequence := be32(m[8:]), be16(m[2:])
+	for i := range min(r.used, len(r.id)) {
+		if r.id[i] != id {
+			continue
+		}
+		step := (sequence - r.sequence[i] + 64) & 0xffff
+		r.sequence[i] = sequence
+		r.fresh = step == 64 // sent again: says nothing new
+		return step < 128 && step != 64
+	}
+	r.id[r.used%len(r.id)], r.sequence[r.used%len(r.id)] = id, sequence
+	r.used++
+	r.fresh = r.used <= len(r.id)
+	return false
+}
+
+// isRTPHeader checks what one packet alone can show: version 2, not the payload types that RTCP's look like, and room for the
+// sources and the extension that the header speaks of.
+func isRTPHeader(m []byte) bool {
+	if len(m) < 12 || m[0]>>6 != 2 || m[1]&0x7f >= 72 && m[1]&0x7f <= 76 {
+		return false
+	}
+	at := 12 + 4*int(m[0]&15)
+	if m[0]&0x10 != 0 {
+		if at+4 > len(m) {
+			return false
+		}
+		at += 4 + 4*be16(m[at+2:])
+	}
+	return at <= len(m)
+}
+
+// isRTCPPacket knows a compound packet of RTCP (RFC 3550, 6.1), whose lengths end where the datagram does, or what SRTCP leaves
+// clear of one (RFC 3711, 3.4).
+func isRTCPPacket(m []byte) bool {
+	if len(m) < 8 || m[0]>>6 != 2 || m[1] < 192 || m[1] > 223 {
+		return false
+	}
+	return 4*be16(m[2:])+4 <= len(m)
+}
+
+// isRTCP wants RTCP without RTP: compound packets, the first of them a report, all whole. The lengths and types of one are 29 bits.
+// Encrypted ones need the same source in three of a direction.
+func isRTCP(v view) bool {
+	if v.count(isRTCPCompound).all(1) {
+		return true
+	}
+	n := 0
+	for _, h := range v.sides() {
+		var source uint32
+		for m := range h.each {
+			if !isRTCPPacket(m) || m[1] != 200 && m[1] != 201 && m[1] != 205 && m[1] != 206 {
+				return false
+			}
+			if be32(m[4:]) == source {
+				n++
+			}
+			source = be32(m[4:])
+		}
+	}
+	return n >= 2
+}
+
+func isRTCPCompound(m []byte) bool {
+	packets := 0
+	for len(m) > 0 {
+		if len(m) < 8 || m[0]>>6 != 2 || m[1] < 200 || m[1] > 207 || packets == 0 && m[1] > 201 {
+			return false
+		}
+		size := 4*be16(m[2:]) + 4
+		if size > len(m) || size < 8 {
+			return false
+		}
+		m = m[size:]
+		packets++
+	}
+	return packets > 0
+}
+
+// isZoom wants a greeting whose identity of 17 bytes the answer repeats, or Zoom's encapsulation around RTP whose source stays
+// (Michel et al., IMC 2022): type 5 and a sequence number for its servers, then the kind of media.
+func isZoom(v view) bool {
+	c, s := v.client.first(), v.server.first()
+	if len(c) >= 32 && len(s) >= 32 && c[0] == 1 && s[0] == 2 && c[1]|s[1] == 0 && string(c[3:20]) == string(s[3:20]) {
+		return true
+	}
+	known := 0
+	for _, h := range v.sides() {
+		sources := rtpSources{}
+		for m := range h.each {
+			if at := zoomMedia(m); at > 0 && sources.follows(m[at:]) {
+				known++
+			}
+		}
+	}
+	return known >= 4
+}
+
+// zoomMedia is where RTP starts in a datagram of Zoom, or 0.
+func zoomMedia(m []byte) int {
+	at := 0
+	if len(m) > 8 && m[0] == 5 {
+		at = 8
+	}
+	if len(m) < at+40 {
+		return 0
+	}
+	switch m[at] {
+	case 13:
+		return at + 27
+	case 15:
+		return at + 19
+	case 16:
+		return at + 24
+	}
+	return 0
+}
+
+// isIAX wants full frames of IAX2 (RFC 5456) with information elements that end where the datagram does; it starts with NEW, POKE or
+// REGREQ at sequence number 0. 2^-40; media comes in mini frames.
+func isIAX(v view) bool {
+	return isIAXFrame(v.client.first()) && v.count(isIAXAny).all(1)
+}
+
+func isIAXAny(m []byte) bool {
+	return len(m) >= 4 && (m[0]&0x80 == 0 || len(m) >= 12 && m[10] >= 1 && m[10] <= 12)
+}
+
+func isIAXFrame(m []byte) bool {
+	if len(m) < 12 || m[0]&0x80 == 0 || m[10] != 6 || m[11] == 0 || m[11] > 40 || m[8] > 8 || m[9] > 8 || be32(m[4:]) > 1<<24 {
+		return false
+	}
+	for at := 12; at < len(m); at += 2 + int(m[at+1]) {
+		if at+2 > len(m) || at+2+int(m[at+1]) > len(m) || m[at] > 64 {
+			return false
+		}
+	}
+	return true
+}
+
+// skinnySize wants Cisco's SCCP: little endian length, header version, message number, 2^-50 a message.
+func skinnySize(b []byte) int {
+	if len(b) < 12 {
+		return 0
+	}
+	size, version, kind := le32(b), le32(b[4:]), le32(b[8:])
+	if size < 4 || size > 4096 || version > 0x20 || kind > 0x200 {
+		return -1
+	}
+	return 8 + int(size)
+}
+
+// diameterSize wants messages of Diameter (RFC 6733): version, length, flags, and attributes that fill it, 2^-40.
+func diameterSize(b []byte) int {
+	if len(b) < 20 {
+		return 0
+	}
+	size := be24(b[1:])
+	if b[0] != 1 || b[4]&0x0f != 0 || size < 20 || size%4 != 0 {
+		return -1
+	}
+	whole := min(size, len(b))
+	for at := 20; at+8 <= whole; {
+		n := be24(b[at+5:])
+		if n < 8 || b[at+4]&0x1f != 0 || at+n > size {
+			return -1
+		}
+		at += (n + 3) &^ 3
+	}
+	return size
+}
+
+// isMGCP knows a command or an answer of MGCP (RFC 3435): verb and version, or code and transaction, then text.
+func isMGCP(m []byte) bool {
+	line, rest, ok := bytes.Cut(m, []byte("\n"))
+	if !ok || len(line) < 5 || !isText(line) || !isText(rest) {
+		return false
+	}
+	switch string(line[:4]) {
+	case "EPCF", "CRCX", "MDCX", "DLCX", "RQNT", "NTFY", "AUEP", "AUCX", "RSIP", "MESG":
+		return bytes.Contains(line, []byte(" MGCP "))
+	}
+	return isDigits(line[:3]) && line[3] == ' ' && isDigits(line[4:5])
+}
+
+func isDigits(b []byte) bool {
+	for _, c := range b {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	return len(b) > 0
+}
+
+// tpktSize walks TPKT (RFC 1006): version 3, a zero, a length.
+func tpktSize(b []byte) int {
+	switch {
+	case len(b) < 7:
+		return 0
+	case b[0] != 3 || b[1] != 0 || be16(b[2:]) < 7:
+		return -1
+	}
+	return be16(b[2:])
+}
+
+var isTPKT = streams(1, tpktSize)
+
+// isH323 wants Q.931 in TPKT: discriminator 8, a call reference of two bytes, a message type with its upper bit clear, and
+// information elements that end with the packet: 2^-40.
+func isH323(v view) bool {
+	return isTPKT(v) && (isQ931(v.client.data) || isQ931(v.server.data))
+}
+
+func isQ931(b []byte) bool {
+	if len(b) < 9 || b[4] != 8 || b[5] != 2 || b[8]&0x80 != 0 {
+		return false
+	}
+	end := min(be16(b[2:]), len(b))
+	for at := 9; at < end; {
+		switch {
+		case b[at]&0x80 != 0:
+			at++
+		case b[at] == 0x7e: // user-user: two bytes of length
+			return at+3 <= end && at+3+be16(b[at+1:]) == be16(b[2:])
+		case at+2 > end:
+			return false
+		default:
+			at += 2 + int(b[at+1])
+		}
+	}
+	return end == be16(b[2:])
+}
+
+// isSIPFlow wants a request or an answer of SIP (RFC 3261) in either direction, with headers that every message has.
+func isSIPFlow(v view) bool { return isSIP(v.client.data) || isSIP(v.server.data) }
+
+func isSIP(b []byte) bool {
+	b = bytes.TrimLeft(b[:min(len(b), 2048)], "\r\n\x00") // keepalives
+	line, rest, ok := bytes.Cut(b, []byte("\n"))
+	line = bytes.TrimRight(line, "\r")
+	if !ok || !isText(line) || !bytes.HasPrefix(line, []byte("SIP/2.0 ")) && !bytes.HasSuffix(line, []byte(" SIP/2.0")) {
+		return false
+	}
+	header, _, ok := bytes.Cut(rest, []byte(":"))
+	return ok && len(header) > 0 && isText(header)
+}
+
+// isDiscord wants the discovery of one's own address that a voice call starts with (discord.com/developers, voice connections):
+// type 1, length 70, the source, zeros, and the answer with the same source; or its keepalives of eight bytes that count up.
+func isDiscord(v view) bool {
+	c, s := v.client.first(), v.server.first()
+	if len(c) == 74 && be32(c) == 0x00010046 && allZero(c[8:72]) {
+		return len(s) == 0 || len(s) == 74 && be32(s) == 0x00020046 && string(s[4:8]) == string(c[4:8])
+	}
+	return v.count(func(m []byte) bool { return len(m) == 8 && be32(m) == 0x1337cafe && le32(m[4:]) < 1<<20 }).all(1)
+}
+
+func allZero(b []byte) bool {
+	for _, c := range b {
+		if c != 0 {
+			return false
+		}
+	}
+	return true
+}

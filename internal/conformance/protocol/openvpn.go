@@ -1,0 +1,166 @@
+package protocol
+
+import (
+	"bytes"
+
+	"github.com/cipherlens/cipherlens/internal/conformance"
+)
+
+// Opcodes of OpenVPN (ssl_pkt.h), in the upper five bits of a packet's first byte; the lower three are the key's number.
+const (
+	openVPNSoftReset   = 3
+	openVPNControl     = 4
+	openVPNAck         = 5
+	openVPNDataV1      = 6
+	openVPNClientReset = 7
+	openVPNServerReset = 8
+	openVPNDataV2      = 9
+	openVPNClientV3    = 10
+	openVPNWrapped     = 11
+)
+
+// isOpenVPN wants the resets that start a session and nothing but known opcodes after them, or data whose packet numbers count up.
+func isOpenVPN(v view) bool {
+	stream := v.c.Transport == conformance.TCP
+	a, b := v.client, v.server
+	return isOpenVPNStart(a, b, stream) || isOpenVPNStart(b, a, stream) || isOpenVPNData(a, stream) || isOpenVPNData(b, stream)
+}
+
+// isOpenVPNStart judges the first packet of each direction. Where both are there, the server has to acknowledge the client's session
+// (64 bits), or both have to be of tls-crypt (39 bits each) within a day of each other. One alone has 40 bits or more.
+func isOpenVPNStart(client, server side, stream bool) bool {
+	c, s := client.openVPNPacket(stream, 0), server.openVPNPacket(stream, 0)
+	if len(c) == 0 && len(s) == 0 || !client.openVPNOpcodes(stream) || !server.openVPNOpcodes(stream) {
+		return false
+	}
+	asks := isOpenVPNReset(c, openVPNClientReset) || isOpenVPNReset(c, openVPNClientV3)
+	answers := isOpenVPNReset(s, openVPNServerReset)
+	sealed := isOpenVPNCrypt(c, openVPNClientReset) || isOpenVPNCrypt(c, openVPNClientV3)
+	sealedAnswer := isOpenVPNCrypt(s, openVPNServerReset)
+	switch {
+	case len(s) == 0:
+		return asks || sealed
+	case len(c) == 0:
+		return answers || sealedAnswer
+	case asks && answers:
+		return bytes.Contains(s[9:], c[1:9])
+	case sealed && sealedAnswer:
+		return be32(c[13:])-be32(s[13:])+86_400 < 2*86_400
+	}
+	return false
+}
+
+// maxOpenVPNPackets bounds how many packets of a direction are looked at.
+const maxOpenVPNPackets = 16
+
+// openVPNOpcodes says whether a direction's first packets have an opcode, and control packets the session of the first.
+func (h side) openVPNOpcodes(stream bool) bool {
+	var first []byte
+	for i := range maxOpenVPNPackets {
+		m := h.openVPNPacket(stream, i)
+		if len(m) == 0 {
+			break
+		}
+		switch m[0] >> 3 {
+		case openVPNDataV1, openVPNDataV2:
+			continue
+		case openVPNSoftReset, openVPNControl, openVPNAck, openVPNClientReset, openVPNServerReset, openVPNClientV3, openVPNWrapped:
+		default:
+			return false
+		}
+		if len(m) < 14 {
+			return false
+		}
+		if first == nil {
+			first = m
+		}
+		if string(first[1:9]) != string(m[1:9]) {
+			return false
+		}
+	}
+	return true
+}
+
+// isOpenVPNData wants at least five packets of data in a row whose opcode, key and peer stay and whose number counts up: 20 bits each.
+func isOpenVPNData(h side, stream bool) bool {
+	var first []byte
+	var last uint32
+	n := 0
+	for i := range maxOpenVPNPackets {
+		m := h.openVPNPacket(stream, i)
+		if len(m) == 0 {
+			break
+		}
+		if len(m) < 24 {
+			return false
+		}
+		at := 1
+		switch m[0] >> 3 {
+		case openVPNDataV1:
+		case openVPNDataV2:
+			at = 4
+		default:
+			return false
+		}
+		number := be32(m[at:])
+		if first != nil && (string(first[:at]) != string(m[:at]) || number-last == 0 || number-last > 64) {
+			return false
+		}
+		first, last = m, number
+		n++
+	}
+	return n >= 5
+}
+
+// openVPNPacket is the i-th packet of a direction: a datagram, or in TCP what a length of two bytes leads.
+func (h side) openVPNPacket(stream bool, i int) []byte {
+	if !stream {
+		m, _ := h.datagram(i)
+		return m
+	}
+	b := h.data
+	for ; len(b) > 2; i-- {
+		size := be16(b)
+		if size == 0 || size+2 > len(b) {
+			return nil
+		}
+		if i == 0 {
+			return b[2 : 2+size]
+		}
+		b = b[2+size:]
+	}
+	return nil
+}
+
+// isOpenVPNReset knows a client's or server's reset: session, authentication of none, 16, 20, 32 or 64 bytes with packet number and
+// time, acknowledgements, message number 0. Bits: opcode and key 8, empty acknowledgements and message number 40.
+func isOpenVPNReset(m []byte, opcode byte) bool {
+	if len(m) < 14 || m[0] != opcode<<3 {
+		return false
+	}
+	for _, hmac := range [...]int{-8, 16, 20, 32, 64} {
+		at := 9 + hmac + 8
+		if at+5 > len(m) || hmac > 0 && (be32(m[at-8:]) > 64 || be32(m[at-8:]) == 0) {
+			continue
+		}
+		acks := int(m[at])
+		size := at + 1 + 4*acks + 4
+		if acks > 0 {
+			size += 8
+		}
+		if acks <= 4 && size == len(m) && be32(m[size-4:]) == 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// isOpenVPNCrypt knows a reset of tls-crypt: its packet number is 1 (or 0x0f000001, where early negotiation is offered) and
+// time is a sane one, and after 32 bytes of authentication comes what is encrypted.
+func isOpenVPNCrypt(m []byte, opcode byte) bool {
+	if len(m) < 54 || m[0] != opcode<<3 {
+		return false
+	}
+	id, seconds := be32(m[9:]), be32(m[13:])
+	return (id == 1 || id == 0x0f000001) && seconds > 1_300_000_000 && seconds < 2_600_000_000
+}
