@@ -51,10 +51,18 @@ func (w *walk) whereMachO(n *node, name string) []string {
 	if rest, ok := strings.CutPrefix(name, "@rpath/"); ok {
 		return w.inRPaths(n, rest)
 	}
-	if at, ok := w.expandAt(n, name); ok && path.IsAbs(at) {
-		return []string{at}
+	at, ok := w.expandAt(n, name)
+	if !ok || !path.IsAbs(at) {
+		return nil
 	}
-	return nil
+	places := []string{at}
+	if framework, _, ok := strings.Cut(path.Dir(n.path), ".framework/Versions/"); ok {
+		// The image may have been opened by the link in the framework's own folder (Loader.cpp:1389).
+		if at, ok := expand(name, "@loader_path", framework+".framework"); ok {
+			places = append(places, at)
+		}
+	}
+	return places
 }
 
 // inRPaths puts the LC_RPATHs of the image, then of each loader up to the executable, before rest.
