@@ -6,7 +6,7 @@ EXT          = build/cipherlens.ext
 
 export CGO_ENABLED = 0
 
-.PHONY: all build demo test lint cross packs fixtures clean
+.PHONY: all build demo test lint cross generate corpus samples clean
 
 all: build
 
@@ -21,7 +21,10 @@ FORCE:
 
 ## demo: run the pack on the bundled macOS tree and capture; findings as a table, osquery's logs in build/demo
 demo: build
-	@./testdata/demo/run.sh $(EXT) build/demo
+	@rm -rf build/demo
+	@$(EXT) run --pack packs/an0402.conf --root testdata/demo/root --capture testdata/demo/capture.pcapng \
+		--config testdata/demo/config.yaml --log-dir build/demo --once
+	@echo "osquery's logs of this run: build/demo/osqueryd.results.log, build/demo/osqueryd.snapshots.log"
 
 ## test: every test of every module here
 test: build
@@ -45,9 +48,20 @@ cross:
 		for arch in arm64 amd64; do GOOS=darwin GOARCH=$$arch $(GO) test -c -o /dev/null $$pkg || exit 1; done; \
 	done
 
-## packs: regenerate packs/*.conf from packs/*/*.sql
-packs:
-	$(GO) generate ./packs
+## generate: packs/*.conf from packs/*/*.sql, and the tables' section of README.md
+generate:
+	$(GO) generate ./packs ./tables
+
+## corpus: judge the labelled captures beside the project, where they are, and score the verdicts
+corpus: build
+	@if [ -d ../shared/corpus ]; then \
+		find ../shared/corpus -name '*.*cap*' | sort | xargs -d '\n' $(EXT) flows --json > build/flows.jsonl; \
+		python3 ../shared/corpus/score.py build/flows.jsonl; \
+	else echo "corpus: ../shared/corpus is not here: skipped"; fi
+
+## samples: fetch the real macOS programs that tests compare with, outside the repository
+samples:
+	sh internal/macho/testdata/samples/fetch.sh ../shared/macho/samples.tsv
 
 clean:
 	rm -rf build

@@ -53,6 +53,7 @@ func newLive(index *Index, settings *config.Store, log *slog.Logger) *live {
 		Removed: l.removed,
 		Memory:  int(now.MemoryBudget),
 		Keep:    time.Duration(now.TimeWindow),
+		Outer:   true, // what is inside a tunnel was chosen by who made it
 	})
 	return l
 }
@@ -131,46 +132,66 @@ func (l *live) removed(f *flow.Flow) {
 	}
 }
 
-// resolve finds the owners of flows, and asks once more, a little later, for those it did not find.
+// askAgain is when to ask again for an owner that was not found: soon, for a look at all processes may have been put off, and later, for a
+// socket that did not belong to anyone yet.
+var askAgain = []time.Duration{5 * time.Millisecond, 20 * time.Millisecond, 100 * time.Millisecond, 400 * time.Millisecond}
+
+// question is a flow that waits for its owner.
+type question struct {
+	f     *flow.Flow
+	asked int
+	next  time.Time
+}
+
+// resolve finds the owners of flows.
 func (l *live) resolve(ctx context.Context) {
-	const later = 200 * time.Millisecond
-	type again struct {
-		f    *flow.Flow
-		when time.Time
-	}
-	var queue []again
-	tick := time.NewTicker(later)
+	var waiting []question
+	tick := time.NewTicker(askAgain[0])
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case f := <-l.asked:
-			if !l.own(f) && len(queue) < waitingOwners {
-				queue = append(queue, again{f, time.Now().Add(later)})
-			}
+			waiting = l.ask(waiting, question{f: f})
 		case now := <-tick.C:
-			n := 0
-			for ; n < len(queue) && !queue[n].when.After(now); n++ {
-				if !l.own(queue[n].f) {
-					l.unowned.Add(1)
+			due := waiting
+			waiting = nil
+			for _, q := range due {
+				if q.next.After(now) {
+					waiting = append(waiting, q)
+				} else {
+					waiting = l.ask(waiting, q)
 				}
 			}
-			queue = slices.Delete(queue, 0, n)
 		}
 	}
+}
+
+// ask asks once, and puts the question back when there is no answer yet.
+func (l *live) ask(waiting []question, q question) []question {
+	if l.own(q.f) {
+		return waiting
+	}
+	if q.asked == len(askAgain) || len(waiting) >= waitingOwners {
+		l.unowned.Add(1)
+		return waiting
+	}
+	q.next = time.Now().Add(askAgain[q.asked])
+	q.asked++
+	return append(waiting, q)
 }
 
 // own resolves one flow's owner, outside the table's lock.
 func (l *live) own(f *flow.Flow) bool {
 	l.mu.Lock()
 	said, known := f.Process, f.Owner != nil
-	question := socketOf(f)
+	where := socketOf(f)
 	l.mu.Unlock()
 	if known {
 		return true
 	}
-	owner := l.owners.find(said, question)
+	owner := l.owners.find(said, where)
 	if owner == nil {
 		return false
 	}
