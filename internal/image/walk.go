@@ -70,7 +70,8 @@ type node struct {
 	unit   *unit
 	loader *node // the image that asked for it; nil for the executable
 	depth  int
-	found  []*node // by index into unit.libraries; nil for libraries of the system and those not found
+	found  []*node  // by index into unit.libraries; nil for libraries of the system and those not found
+	passes []string // what it re-exports, once somebody asked
 }
 
 func newWalk(a *Analyzer, main, format string, u *unit, p *places) *walk {
@@ -247,27 +248,29 @@ func bundled(found []attributed, n *node) []attributed {
 
 // reexported lists what the library of that index passes on, itself or through others.
 func (n *node) reexported(index int) []string {
-	var names []string
-	seen := map[*node]bool{}
-	var visit func(*node)
-	visit = func(m *node) {
-		if m == nil || seen[m] || len(names) >= maxReexports {
-			return
+	if index >= len(n.found) || n.found[index] == nil {
+		return nil
+	}
+	m := n.found[index]
+	if m.passes == nil {
+		m.passes = []string{}
+		m.pass(&m.passes, map[*node]bool{})
+	}
+	return m.passes
+}
+
+// pass collects the names of the libraries that m re-exports.
+func (m *node) pass(names *[]string, seen map[*node]bool) {
+	seen[m] = true
+	for i, l := range m.unit.libraries {
+		if l.linkage != linkReexport || len(*names) >= maxReexports {
+			continue
 		}
-		seen[m] = true
-		for i, l := range m.unit.libraries {
-			if l.linkage == linkReexport && len(names) < maxReexports {
-				names = append(names, l.name)
-				if i < len(m.found) {
-					visit(m.found[i])
-				}
-			}
+		*names = append(*names, l.name)
+		if i < len(m.found) && m.found[i] != nil && !seen[m.found[i]] {
+			m.found[i].pass(names, seen)
 		}
 	}
-	if index < len(n.found) {
-		visit(n.found[index])
-	}
-	return names
 }
 
 // expand puts dir in place of an @-prefix of name.
