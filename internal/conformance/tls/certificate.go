@@ -170,7 +170,7 @@ func (s *session) checkClientPoint(cke []byte) {
 		s.broken |= ruleKeyLength
 		return
 	}
-	s.broken |= checkPoint(uint16(ske[1])<<8|uint16(ske[2]), cke[1:])
+	s.broken |= s.checkPoint(uint16(ske[1])<<8|uint16(ske[2]), cke[1:])
 }
 
 // randoms is client random and server random, as a ServerKeyExchange signs them.

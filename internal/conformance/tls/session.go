@@ -22,8 +22,8 @@ type session struct {
 
 // readSession reads both directions of a connection whose first client byte is client[0]. cut says that bytes after those given
 // exist, or may still come.
-func readSession(client, server []byte, clientCut, serverCut bool) *session {
-	s := &session{clientSeen: len(client) > 0, serverSeen: len(server) > 0}
+func readSession(client, server []byte, clientCut, serverCut, ended bool) *session {
+	s := &session{ended: ended, clientSeen: len(client) > 0, serverSeen: len(server) > 0}
 	s.client.client = true
 	s.client.cut, s.server.cut = clientCut, serverCut
 	if h, n, err := parseV2Hello(client); err == nil {
@@ -102,6 +102,10 @@ func (s *session) check() {
 		s.broken &^= enforced
 	}
 }
+
+// thorough says whether to spend time on curves and signatures: once the handshake is done or nothing follows, so that a connection
+// that is looked at several times pays for them about once.
+func (s *session) thorough() bool { return s.ended || s.established() }
 
 // clientWentOn says whether the client did anything after the server's answer but complain.
 func (s *session) clientWentOn() bool {
@@ -223,7 +227,7 @@ func (s *session) checkReply() {
 		s.broken |= ruleSuiteVersion
 	}
 	if r.hasShare {
-		s.broken |= checkShare(r.group, r.share, true)
+		s.broken |= s.checkShare(r.group, r.share, true)
 	}
 	if h == nil {
 		return
@@ -264,7 +268,7 @@ func (s *session) checkReply13() {
 		s.broken |= ruleServerGroup
 		return
 	}
-	s.broken |= checkShare(r.group, share, false)
+	s.broken |= s.checkShare(r.group, share, false)
 }
 
 // unsolicited says whether a ServerHello carries an extension that the ClientHello did not ask for. Renegotiation info has a cipher

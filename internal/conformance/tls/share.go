@@ -1,9 +1,6 @@
 package tls
 
-import (
-	"crypto/ecdh"
-	"math/big"
-)
+import "crypto/ecdh"
 
 // group says how long a key share is and how it can be checked (IANA's TLS Supported Groups registry; RFC 8446 section 4.2.8,
 // RFC 7919, RFC 8734, RFC 8998, draft-ietf-tls-ecdhe-mlkem).
@@ -40,7 +37,7 @@ var groups = map[uint16]group{
 }
 
 // checkShare checks a key share of TLS 1.3: its length, and whether a key generator can have made it.
-func checkShare(id uint16, key []byte, server bool) rules {
+func (s *session) checkShare(id uint16, key []byte, server bool) rules {
 	g, ok := groups[id]
 	if !ok {
 		return 0
@@ -51,6 +48,9 @@ func checkShare(id uint16, key []byte, server bool) rules {
 	}
 	if len(key) != want {
 		return ruleKeyLength
+	}
+	if !s.thorough() {
+		return 0
 	}
 	if g.curve != nil {
 		if _, err := g.curve().NewPublicKey(key); err != nil {
@@ -73,7 +73,7 @@ func checkShare(id uint16, key []byte, server bool) rules {
 }
 
 // checkPoint checks an elliptic curve point of a key exchange of TLS 1.2 and before, where points may be compressed.
-func checkPoint(id uint16, point []byte) rules {
+func (s *session) checkPoint(id uint16, point []byte) rules {
 	g, ok := groups[id]
 	if !ok || id >= 256 {
 		return 0
@@ -84,29 +84,7 @@ func checkPoint(id uint16, point []byte) rules {
 	if len(point) != g.client {
 		return ruleKeyLength
 	}
-	return checkShare(id, point, false)
-}
-
-var (
-	// p25519 is 2^255 - 19, a25519 the curve's coefficient (RFC 7748 section 4.1).
-	p25519 = new(big.Int).Sub(new(big.Int).Lsh(big.NewInt(1), 255), big.NewInt(19))
-	a25519 = big.NewInt(486662)
-)
-
-// onCurve25519 says whether an X25519 public key is a multiple of the base point's kind: u < p and v^2 = u^3 + A*u^2 + u has a
-// solution. Half of all 32-byte strings belong to the twist instead, and a quarter fails by its highest bit.
-func onCurve25519(key []byte) bool {
-	var be [32]byte
-	for i, b := range key {
-		be[31-i] = b
-	}
-	u := new(big.Int).SetBytes(be[:])
-	if u.Cmp(p25519) >= 0 {
-		return false
-	}
-	w := new(big.Int).Add(u, a25519)
-	w.Mul(w, u).Add(w, big.NewInt(1)).Mul(w, u).Mod(w, p25519)
-	return big.Jacobi(w, p25519) >= 0
+	return s.checkShare(id, point, false)
 }
 
 // reducedMLKEM says whether the 12-bit coefficients of an ML-KEM-768 encapsulation key are all below q (FIPS 203 section 7.2).

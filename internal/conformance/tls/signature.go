@@ -35,7 +35,7 @@ func (s *session) checkServerKeyExchange(body []byte) {
 		if s.hello != nil && len(s.hello.Groups) > 0 && !containsPair(s.hello.Groups, curve) {
 			s.broken |= ruleServerGroup
 		}
-		s.broken |= checkPoint(curve, point)
+		s.broken |= s.checkPoint(curve, point)
 	case kexDHE:
 		for range 3 { // p, g, Ys
 			var n cryptobyte.String
@@ -66,7 +66,7 @@ func (s *session) verify(params []byte, sig cryptobyte.String) {
 		s.broken |= ruleKeyLength
 		return
 	}
-	if key == nil || s.reply.version < versionSSL3 {
+	if key == nil || s.reply.version < versionSSL3 || !s.thorough() {
 		return
 	}
 	if !verifies(key, alg, s.randoms(params), value) {

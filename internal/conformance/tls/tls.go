@@ -57,7 +57,7 @@ func judgeFromStart(c *conformance.Conversation, client, server *conformance.Hal
 	if !c.StartSeen && !beginsWithHello(client.Data) {
 		return judgeMidstream(c)
 	}
-	s := readSession(client.Data, server.Data, missing(c, client), missing(c, server))
+	s := readSession(client.Data, server.Data, missing(c, client), missing(c, server), c.Ended)
 	if !s.answered(server.Data) {
 		s.broken |= ruleServerNotTLS
 	}
@@ -170,7 +170,7 @@ func (s *session) established() bool {
 
 // settled says whether enough ciphertext was judged in both directions for more to change nothing.
 func (s *session) settled() bool {
-	const records, bytes = 3, 1024
+	const records, bytes = 2, 256
 	for _, d := range [...]*stream{&s.client, &s.server} {
 		n, size := 0, 0
 		for i := range d.steps {
