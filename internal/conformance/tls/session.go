@@ -17,7 +17,8 @@ type session struct {
 	broken         rules
 	clientSeen     bool // any byte of the client was captured
 	serverSeen     bool
-	v2             int // length of an SSL 2.0 hello
+	v2             int  // length of an SSL 2.0 hello
+	ended          bool // no more bytes will come
 }
 
 // readSession reads both directions of a connection whose first client byte is client[0]. cut says that bytes after those given
