@@ -25,7 +25,7 @@ type entry struct {
 type needs uint8
 
 const (
-	start     needs = 0 // the start of the flow; the client is who opened it
+	start     needs = 0         // the start of the flow; the client is who opened it
 	midstream needs = 1 << iota // works from anywhere
 	turned                      // asked with the directions exchanged as well: either side may send first
 )
@@ -39,7 +39,10 @@ type registry struct {
 	byPort map[uint16][]entry
 }
 
-var tcp, udp = register(conformance.TCP), register(conformance.UDP)
+// Filled by init, because a recognizer may ask the registry what a tunnel carries.
+var tcp, udp registry
+
+func init() { tcp, udp = register(conformance.TCP), register(conformance.UDP) }
 
 func register(transport uint8) registry {
 	r := registry{byPort: map[uint16][]entry{}}

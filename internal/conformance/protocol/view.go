@@ -84,3 +84,16 @@ func (s side) every(n int, ok func(b []byte) bool) bool {
 	good, all := s.most(n, ok)
 	return good == all
 }
+
+// behind is the direction from its n-th byte on.
+func (s side) behind(n int) conformance.Half {
+	n = min(max(n, 0), len(s.data))
+	h := conformance.Half{Data: s.data[n:], Total: uint64(len(s.data) - n), Gap: s.open}
+	for _, g := range s.segments {
+		if g.Offset >= n {
+			g.Offset -= n
+			h.Segments = append(h.Segments, g)
+		}
+	}
+	return h
+}

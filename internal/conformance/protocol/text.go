@@ -1,0 +1,114 @@
+package protocol
+
+import "bytes"
+
+// maxLine bounds a line of a text protocol, in bytes.
+const maxLine = 8 << 10
+
+// line cuts the next line off b, without its LF or CRLF. ok is false where there is no line end within maxLine bytes.
+func line(b []byte) (l, rest []byte, ok bool) {
+	i := bytes.IndexByte(b[:min(len(b), maxLine)], '\n')
+	if i < 0 {
+		return nil, b, false
+	}
+	l, rest = b[:i], b[i+1:]
+	if i > 0 && l[i-1] == '\r' {
+		l = l[:i-1]
+	}
+	return l, rest, true
+}
+
+// printable says whether b has no control characters but tab, CR and LF.
+func printable(b []byte) bool {
+	for _, x := range b {
+		if x < ' ' && x != '\t' && x != '\r' && x != '\n' || x == 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+// ascii says whether b is all printable ASCII, tab, CR and LF.
+func ascii(b []byte) bool {
+	for _, x := range b {
+		if x >= 0x7f || x < ' ' && x != '\t' && x != '\r' && x != '\n' {
+			return false
+		}
+	}
+	return true
+}
+
+// hasFold says whether b begins with prefix, which is in upper case, in any case.
+func hasFold(b []byte, prefix string) bool {
+	if len(b) < len(prefix) {
+		return false
+	}
+	for i := range len(prefix) {
+		x := b[i]
+		if 'a' <= x && x <= 'z' {
+			x -= 'a' - 'A'
+		}
+		if x != prefix[i] {
+			return false
+		}
+	}
+	return true
+}
+
+func has(b []byte, prefix string) bool {
+	return len(b) >= len(prefix) && string(b[:len(prefix)]) == prefix
+}
+
+// word cuts the first word off a line.
+func word(l []byte) (w, rest []byte) {
+	i := bytes.IndexByte(l, ' ')
+	if i < 0 {
+		return l, nil
+	}
+	return l[:i], bytes.TrimLeft(l[i+1:], " ")
+}
+
+func digit(x byte) bool  { return '0' <= x && x <= '9' }
+func letter(x byte) bool { return 'a' <= x|0x20 && x|0x20 <= 'z' }
+
+// number reads decimal digits; -1 where there are none, or others, or more than nine.
+func number(b []byte) int {
+	if len(b) == 0 || len(b) > 9 {
+		return -1
+	}
+	n := 0
+	for _, x := range b {
+		if !digit(x) {
+			return -1
+		}
+		n = n*10 + int(x-'0')
+	}
+	return n
+}
+
+// hexNumber reads hexadecimal digits; -1 where there are none, or others, or more than seven.
+func hexNumber(b []byte) int {
+	if len(b) == 0 || len(b) > 7 {
+		return -1
+	}
+	n := 0
+	for _, x := range b {
+		switch {
+		case digit(x):
+			n = n<<4 | int(x-'0')
+		case 'a' <= x|0x20 && x|0x20 <= 'f':
+			n = n<<4 | int(x|0x20-'a'+10)
+		default:
+			return -1
+		}
+	}
+	return n
+}
+
+// replyCode reads the three digits that a reply of SMTP, FTP or NNTP starts with; 0 where there are none.
+func replyCode(l []byte) int {
+	if len(l) < 3 || len(l) > 3 && l[3] != ' ' && l[3] != '-' {
+		return 0
+	}
+	return max(0, number(l[:3]))
+}
