@@ -179,7 +179,7 @@ func (e *examined) judgeRandom(c *Conversation) Judgement {
 		j.Reasons = append(j.Reasons, "clear_header")
 	}
 	switch {
-	case c.StartSeen:
+	case startSeen(c):
 		j.Verdict = Random
 	case c.Client.Total >= midstream && c.Server.Total >= midstream:
 		j.Verdict = RandomMidstream
@@ -188,6 +188,12 @@ func (e *examined) judgeRandom(c *Conversation) Judgement {
 		j.Reasons = append(j.Reasons, "start_not_seen")
 	}
 	return j
+}
+
+// startSeen doubts the start of a UDP exchange that begins with what must be an answer: from a service's port to an ephemeral one.
+func startSeen(c *Conversation) bool {
+	const services = 1024
+	return c.StartSeen && (c.Transport != UDP || c.ClientPort >= services || c.ServerPort < services)
 }
 
 // confidence grows with the bytes that were judged: 0.5 at 32, 0.75 at 64, 0.94 at 128.
@@ -254,12 +260,18 @@ func (e *examined) accept(all [2][][]byte, header [2]int, level float64) bool {
 	return e.found
 }
 
+// maxDatagramHeader bounds the clear header of a datagram: what has a longer one is structured.
+const maxDatagramHeader = 48
+
 // need is how many bytes of ciphertext an alert takes. A longer clear header is likelier to be one of the many datagram protocols
 // whose payload merely looks random (media, hashes, keys), and so is a direction that never got an answer.
 func (e *examined) need(all [2][][]byte) int {
 	header := max(e.sides[0].header, e.sides[1].header)
 	if !e.datagrams {
 		return minRandom + header
+	}
+	if header > maxDatagramHeader {
+		return math.MaxInt
 	}
 	need := 3*minRandom + 4*header
 	if header > 0 && (len(all[0]) == 0 || len(all[1]) == 0) {

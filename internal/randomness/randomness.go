@@ -36,7 +36,7 @@ func Judge(sample []byte) Stats {
 		s.EntropyRatio = s.Entropy / mean
 	}
 	s.Chi2P = c.chiSquareP()
-	s.PrintableRatio = c.share(func(b byte) bool { return b >= 0x20 && b <= 0x7e || b == '\t' || b == '\r' || b == '\n' })
+	s.PrintableRatio = c.share(isText)
 	if s.N >= MinSample {
 		s.Likelihood = calibrated(s.N, harmonicMean(c.tests(sample)))
 	}

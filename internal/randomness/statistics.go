@@ -6,7 +6,10 @@ import (
 )
 
 // tests is the number of p-values that counts.tests gives.
-const tests = 15
+const tests = 16
+
+// isText says whether b is printable ASCII, tab, CR or LF: 98 of the 256 values.
+func isText(b byte) bool { return b >= 0x20 && b <= 0x7e || b == '\t' || b == '\r' || b == '\n' }
 
 // printable is the share of uniform bytes in 0x20..0x7e.
 const printable = 95.0 / 256
@@ -79,7 +82,8 @@ func (c *counts) tests(sample []byte) [tests]float64 {
 		twoSidedBinomial(8*n-1, c.transitions, 0.5),
 		chiSquareTail(c.nibbleChiSquare(4), 15),
 		chiSquareTail(c.nibbleChiSquare(0), 15),
-		twoSidedBinomial(n, c.number(func(b byte) bool { return b >= 0x20 && b <= 0x7e }), printable),
+		twoSidedBinomial(n, c.planes[7], 0.5),
+		twoSidedBinomial(n, c.number(isText), 98.0/256),
 		longestRunTail(n, c.printableRun, printable),
 		equalRunTail(n, c.equalRun),
 		binomialTail(n, int(c.bytes[0]), 1.0/256),

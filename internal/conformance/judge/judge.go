@@ -15,6 +15,7 @@ var recognizers = []conformance.Recognizer{
 	dtls.Recognize,
 	quic.Recognize,
 	protocol.Recognize,
+	protocol.Recognize,
 }
 
 // Judge says what a conversation is.
