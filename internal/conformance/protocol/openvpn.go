@@ -42,7 +42,7 @@ func isOpenVPNStart(client, server side, stream bool) bool {
 		return asks || sealed
 	case len(c) == 0:
 		return answers || sealedAnswer
-	case asks && answers:
+	case answers && len(c) >= 14:
 		return bytes.Contains(s[9:], c[1:9])
 	case sealed && sealedAnswer:
 		return be32(c[13:])-be32(s[13:])+86_400 < 2*86_400
@@ -155,12 +155,12 @@ func isOpenVPNReset(m []byte, opcode byte) bool {
 	return false
 }
 
-// isOpenVPNCrypt knows a reset of tls-crypt: its packet number is 1 (or 0x0f000001, where early negotiation is offered) and
-// time is a sane one, and after 32 bytes of authentication comes what is encrypted.
+// isOpenVPNCrypt knows a reset of tls-crypt: its packet number is 1, with an upper byte of 10 or 15 where early negotiation is offered,
+// and time is a sane one, and after 32 bytes of authentication comes what is encrypted.
 func isOpenVPNCrypt(m []byte, opcode byte) bool {
 	if len(m) < 54 || m[0] != opcode<<3 {
 		return false
 	}
 	id, seconds := be32(m[9:]), be32(m[13:])
-	return (id == 1 || id == 0x0f000001) && seconds > 1_300_000_000 && seconds < 2_600_000_000
+	return (id == 1 || id == 0x0f000001 || id == 0x0a010001) && seconds > 1_300_000_000 && seconds < 2_600_000_000
 }

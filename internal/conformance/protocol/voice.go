@@ -32,8 +32,10 @@ func isSTUN(m []byte) bool {
 	return len(m) >= 20 && m[0]&0xc0 == 0 && be16(m[2:]) == len(m)-20 && be32(m[4:]) == stunCookie && isSTUNBody(m)
 }
 
-// isSTUNBody walks the attributes, and checks the fingerprint where there is one.
-func isSTUNBody(m []byte) bool {
+// isSTUNBody walks the attributes, which Microsoft does not pad (MS-TURN), and checks the fingerprint where there is one.
+func isSTUNBody(m []byte) bool { return isAttributes(m, 4) || isAttributes(m, 1) }
+
+func isAttributes(m []byte, align int) bool {
 	for at := 20; at < len(m); {
 		if at+4 > len(m) {
 			return false
@@ -45,12 +47,12 @@ func isSTUNBody(m []byte) bool {
 		if kind == 0x8028 && size == 4 {
 			return be32(m[at+4:]) == crc32.ChecksumIEEE(m[:at])^0x5354554e
 		}
-		at += 4 + (size+3)&^3
+		at += 4 + (size+align-1)&^(align-1)
 	}
 	return true
 }
 
-// isClassicSTUN knows a message of RFC 3489, which has no cookie: type and length are 28 bits, and each attribute is one that RFC has.
+// isClassicSTUN knows a message of RFC 3489, which has no cookie: type and length are 28 bits, and an attribute's kind and length 20 more.
 func isClassicSTUN(m []byte) bool {
 	if len(m) < 20 || be16(m[2:]) != len(m)-20 || m[0]&^1 != 0 || m[1]&^0x13 != 0 || m[1]&3 == 0 {
 		return false
@@ -60,7 +62,7 @@ func isClassicSTUN(m []byte) bool {
 			return false
 		}
 		kind, size := be16(m[at:]), be16(m[at+2:])
-		if size > len(m)-at-4 || (kind == 0 || kind > 0x30) && kind&0xff00 != 0x8000 {
+		if size > len(m)-at-4 || kind == 0 || kind&0x7fff > 0x1ff {
 			return false
 		}
 		at += 4 + size

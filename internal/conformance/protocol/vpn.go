@@ -35,11 +35,15 @@ const (
 
 // isWireGuard wants every datagram to be of WireGuard, where a peer's index stays the one that the handshake gave, and the counters
 // of data do not fall. A random datagram passes with 2^-32 for its type and 2^-11 or less for its size or counter; the WireGuard header that
-// mKCP puts before its own bytes fails by its counter.
+// mKCP puts before its own bytes fails by its counter. Where the answer repeats the index of the one who asked (2^-64), the reserved bytes may
+// be the provider's own, and the handshake longer.
 func isWireGuard(v view) bool {
+	ask, answer := v.client.first(), v.server.first()
+	echoed := len(ask) >= 148 && len(answer) >= 92 && ask[0] == wireGuardInitiation && answer[0] == wireGuardResponse &&
+		string(ask[4:8]) == string(answer[8:12])
 	known := 0
 	for _, h := range v.sides() {
-		g := wireGuard{}
+		g := wireGuard{echoed: echoed}
 		for m := range h.each {
 			if isDisco(m) || isSTUN(m) {
 				continue // Tailscale speaks these on the same port
@@ -58,19 +62,20 @@ type wireGuard struct {
 	receiver uint32
 	counter  uint64
 	data     bool
+	echoed   bool
 }
 
 func (g *wireGuard) follows(m []byte) bool {
-	if len(m) < 32 || m[1]|m[2]|m[3] != 0 {
+	if len(m) < 32 || m[1]|m[2]|m[3] != 0 && !g.echoed {
 		return false
 	}
 	switch m[0] {
 	case wireGuardInitiation:
 		g.data = false
-		return len(m) == 148
+		return len(m) == 148 || g.echoed
 	case wireGuardResponse:
 		g.data = false
-		return len(m) == 92
+		return len(m) == 92 || g.echoed
 	case wireGuardCookie:
 		return len(m) == 64
 	case wireGuardData:
