@@ -57,6 +57,7 @@ type connection struct {
 	client, server side
 	violations     []string
 	version        uint16 // of the first record
+	damages        int    // handshake records that make no sense
 }
 
 // Recognize judges DTLS flows and imitations of them.
@@ -182,17 +183,25 @@ func (d *connection) handshake(s *side, b []byte) {
 	for len(b) > 0 {
 		f, next, ok := readFragment(b)
 		if !ok {
-			d.violate(fragmentBroken)
+			d.damaged(fragmentBroken)
 			return
 		}
 		switch {
 		case f.typ > 24 && f.typ != 67 && f.typ != 203:
-			d.violate(messageType)
+			d.damaged(messageType)
 			return
 		case s.client && f.typ == msgClientHello, !s.client && f.typ == msgServerHello:
 			s.hello.add(&f)
 		}
 		b = next
+	}
+}
+
+// damaged notes a handshake record that makes no sense. One alone is ignored: datagrams may be damaged or forged by others, and Zoom sends
+// a garbled hello before the real one.
+func (d *connection) damaged(rule string) {
+	if d.damages++; d.damages > 1 {
+		d.violate(rule)
 	}
 }
 
@@ -210,7 +219,7 @@ func (d *connection) judgement(c *conformance.Conversation) (conformance.Judgeme
 	}
 	if d.client.hello.complete() {
 		d.readHellos(&j)
-	} else if !d.lateJoin() && len(d.violations) == 0 {
+	} else if (!d.lateJoin() || d.damages == d.client.plain+d.server.plain && d.damages > 0) && len(d.violations) == 0 {
 		return conformance.Judgement{}, false
 	} else if d.client.plain+d.server.plain == 0 {
 		j.Confidence, j.Reasons = 0.85, append(j.Reasons, "joined_late")
@@ -256,6 +265,8 @@ func (d *connection) readHellos(j *conformance.Judgement) {
 		d.violate(helloMalformed)
 		return
 	}
+	// Beside a hello that is right, those that make no sense are not the connection's.
+	d.violations = slices.DeleteFunc(d.violations, func(v string) bool { return v == fragmentBroken || v == messageType || v == recordLength })
 	j.Reasons = append(j.Reasons, "client_hello")
 	j.Confidence = 0.99
 	j.SNI, j.ALPN, j.JA4, j.TLSVersion = h.ServerName, string(h.ALPN), tls.JA4(h, 'd'), versionName(h.Version)

@@ -163,7 +163,7 @@ func TestForged(t *testing.T) {
 	}{
 		{"mKCP", kcp, kcp, recordLength},
 		{"application data of epoch 0", [][]byte{record(23, 0, noise(90, 1))}, nil, appDataFirst},
-		{"random bytes as a handshake", [][]byte{record(22, 0, noise(300, 2))}, nil, "handshake_"},
+		{"random bytes as a handshake", [][]byte{record(22, 0, noise(300, 2)), record(22, 0, noise(200, 4))}, nil, "handshake_"},
 		{"broken hello", [][]byte{broken}, nil, helloMalformed},
 		{"weak cipher", [][]byte{record(23, 1, xored)}, [][]byte{record(23, 1, xored)}, lowEntropyBodies},
 		{"random ChangeCipherSpec", [][]byte{hello, record(20, 0, noise(30, 3))}, nil, ccsMalformed},

@@ -59,7 +59,8 @@ type connection struct {
 	firstDestination []byte
 }
 
-// Recognize judges QUIC flows and imitations of them. Flows that show short headers only are not provable: not ok.
+// Recognize judges QUIC flows and imitations of them. Flows that show short headers only are recognised by their look, with low
+// confidence, where it is telling.
 func Recognize(c *conformance.Conversation, _ conformance.Options) (conformance.Judgement, bool) {
 	if c.Transport != udp {
 		return conformance.Judgement{}, false

@@ -278,3 +278,35 @@ func FuzzQUIC(f *testing.F) {
 		}
 	})
 }
+
+// TestShortHeaders: the rest of a real connection after its handshake has a look; random datagrams and fixed magics have not.
+func TestShortHeaders(t *testing.T) {
+	t.Parallel()
+	short := func(flags []byte, id string) (h conformance.Half) {
+		for i, f := range flags {
+			d := append(append([]byte{f}, id...), bytes.Repeat([]byte{byte(i * 37)}, 30)...)
+			h.Segments = append(h.Segments, conformance.Segment{Offset: len(h.Data), Length: len(d), Order: i})
+			h.Data = append(h.Data, d...)
+		}
+		h.Total = uint64(len(h.Data))
+		return h
+	}
+	tests := []struct {
+		flags string
+		port  uint16
+		want  bool
+	}{
+		{"\x41\x5c\x47", 443, true},
+		{"\x41\x5c\x47", 4500, false},
+		{"\x41\x41\x41", 443, false}, // a magic, as DNSCrypt's
+		{"\x41\x9c\x47", 443, false},
+	}
+	for _, tt := range tests {
+		c := &conformance.Conversation{Transport: udp, ServerPort: tt.port, StartSeen: true, Client: short([]byte(tt.flags), "serverid")}
+		j, ok := Recognize(c, conformance.Options{})
+		require.Equal(t, tt.want, ok, "%q", tt.flags)
+		if ok {
+			require.Less(t, j.Confidence, 0.7)
+		}
+	}
+}

@@ -12,8 +12,9 @@ const (
 	shortDatagrams = 8
 )
 
-// judgeShort recognises the look of a connection that was joined after its handshake: on UDP port 443 every datagram has the fixed bit
-// and no long header, and one direction repeats a connection id. Nothing of that can be proved, so the verdict is undetermined.
+// judgeShort recognises a connection that was joined after its handshake: on UDP port 443 every datagram has the fixed bit and no long
+// header, one direction repeats a connection id, and before it the bits that header protection covers change (RFC 9001 section 5.4.1).
+// That is evidence and no proof, and the confidence says so.
 func judgeShort(c *conformance.Conversation) (conformance.Judgement, bool) {
 	if c.ClientPort != httpsPort && c.ServerPort != httpsPort {
 		return conformance.Judgement{}, false
@@ -29,17 +30,20 @@ func judgeShort(c *conformance.Conversation) (conformance.Judgement, bool) {
 	if !repeats {
 		return conformance.Judgement{}, false
 	}
-	return conformance.Judgement{Verdict: conformance.Undetermined, Confidence: 0.5, Reasons: []string{"quic_short_header"}}, true
+	return conformance.Judgement{Verdict: conformance.QUIC, Confidence: 0.6, Reasons: []string{"short_header_only"}}, true
 }
 
-// shortHeaders says whether all datagrams may be short header packets, and whether they repeat a connection id.
+// shortHeaders says whether all datagrams may be short header packets, and whether they repeat a connection id behind changing flags.
 func shortHeaders(ds []datagram) (ok, same bool) {
 	ds = ds[:min(len(ds), shortDatagrams)]
-	for i, d := range ds {
+	same = len(ds) > 1
+	changes := false
+	for _, d := range ds {
 		if len(d.data) < leastShort || d.data[0]&0xc0 != 0x40 {
 			return false, false
 		}
-		same = i > 0 && string(d.data[1:1+shortID]) == string(ds[0].data[1:1+shortID]) && (i == 1 || same)
+		same = same && string(d.data[1:1+shortID]) == string(ds[0].data[1:1+shortID])
+		changes = changes || (d.data[0]^ds[0].data[0])&0x1f != 0
 	}
-	return true, same
+	return true, same && changes
 }

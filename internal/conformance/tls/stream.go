@@ -54,7 +54,6 @@ type stream struct {
 	version   uint16 // negotiated, 0 unknown
 	client    bool
 	retried   bool // a HelloRetryRequest was sent: the client says hello twice
-	early     bool // 0-RTT data may follow the ClientHello
 	hellos    int
 	ccs       int
 	noMessage bool // no more handshake messages in clear may come
