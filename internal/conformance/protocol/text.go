@@ -86,14 +86,16 @@ func number(b []byte) int {
 	return n
 }
 
-// hexNumber reads hexadecimal digits; -1 where there are none, or others, or more than seven.
+// hexNumber reads hexadecimal digits; -1 where there are none, or others, or the number is 2^28 or more.
 func hexNumber(b []byte) int {
-	if len(b) == 0 || len(b) > 7 {
-		return -1
+	n := -1
+	if len(b) > 0 && len(b) <= 16 {
+		n = 0
 	}
-	n := 0
 	for _, x := range b {
 		switch {
+		case n < 0, n >= 1<<24:
+			return -1
 		case digit(x):
 			n = n<<4 | int(x-'0')
 		case 'a' <= x|0x20 && x|0x20 <= 'f':
