@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -85,13 +86,17 @@ func platform(root *rootfs.Root) string {
 	return "linux"
 }
 
-// drained waits until the captures are read to their end; without captures it returns at once.
-func (n *session) drained(ctx context.Context, captures []string) error {
+// drained waits until the captures are read to their end; without captures, for a time.
+func (n *session) drained(ctx context.Context, captures []string, wait time.Duration) error {
+	enough := n.sensor.Drained()
+	var over <-chan time.Time
 	if len(captures) == 0 {
-		return nil
+		enough, over = nil, time.After(wait)
 	}
 	select {
-	case <-n.sensor.Drained():
+	case <-enough:
+		return nil
+	case <-over:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()

@@ -8,6 +8,7 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -17,30 +18,33 @@ import (
 func newQueryCommand() *cobra.Command {
 	var s subject
 	var asJSON bool
+	var runFor time.Duration
 	cmd := &cobra.Command{
-		Use:   "query [--root DIR] [--capture FILE]... [--json] SQL",
+		Use:   "query [--root DIR] [--capture FILE]... [--for 10s] [--json] SQL",
 		Short: "Run one SQL statement over the tables, without osqueryd",
-		Args:  cobra.ExactArgs(1),
+		Long: `Run one SQL statement over the tables, without osqueryd, once the captures are read. Without --capture, as root, it captures live: --for says how
+long, before the statement runs.`,
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
 			n, err := s.open(ctx, cmd)
 			if err != nil {
 				return err
 			}
-			err = n.query(ctx, s.captures, args[0], asJSON, cmd.OutOrStdout())
+			if err = n.drained(ctx, s.captures, runFor); err == nil {
+				err = n.query(ctx, args[0], asJSON, cmd.OutOrStdout())
+			}
 			return errors.Join(err, n.close())
 		},
 	}
 	s.flags(cmd)
+	cmd.Flags().DurationVar(&runFor, "for", 0, "capture live for that long before the statement runs")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON array with strings as values, like osqueryi --json")
 	return cmd
 }
 
-// query runs one statement when the captures have been read and prints what it gives.
-func (n *session) query(ctx context.Context, captures []string, sql string, asJSON bool, w io.Writer) error {
-	if err := n.drained(ctx, captures); err != nil {
-		return err
-	}
+// query runs one statement and prints what it gives.
+func (n *session) query(ctx context.Context, sql string, asJSON bool, w io.Writer) error {
 	result, err := n.host.Query(ctx, sql)
 	if err != nil {
 		return fmt.Errorf("query: %w", err)

@@ -87,7 +87,7 @@ func (o *runOptions) readPacks() ([]*sqlhost.Pack, error) {
 func (o *runOptions) runPacks(ctx context.Context, n *session, packs []*sqlhost.Pack, logger *findings) error {
 	options := sqlhost.RunOptions{Once: o.once, For: o.runFor, Interval: o.interval}
 	if o.once {
-		if err := n.drained(ctx, o.captures); err != nil {
+		if err := n.drained(ctx, o.captures, 0); err != nil {
 			return err
 		}
 	} else if len(o.captures) > 0 {

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"runtime"
 	"slices"
 	"strings"
@@ -41,6 +42,7 @@ type Store struct {
 	current  Config // file, and the last good override on top
 	override string
 	problems [2]error // of the file, of the override
+	changes  uint64
 }
 
 // NewStore reads the settings file at path, if there is one; without one, or with a broken one, the defaults hold.
@@ -58,6 +60,13 @@ func (s *Store) Current() Config {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.current
+}
+
+// Changes counts how often the settings in force have changed: whoever derives something from Current asks it first.
+func (s *Store) Changes() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.changes
 }
 
 // Problems says what is wrong with the newest version of the file and of the override, if anything is.
@@ -100,13 +109,14 @@ func (s *Store) Override(text string) {
 
 // apply puts the override over the file. A new file under which the old override is no longer valid wins alone.
 func (s *Store) apply() {
-	s.current = s.file
 	next, err := Parse(s.file, "custom_cipherlens", []byte(s.override))
 	if err != nil {
-		s.problems[1] = err
-		return
+		s.problems[1] = err // next is then the file's
 	}
-	s.current = next
+	if !reflect.DeepEqual(s.current, next) {
+		s.current = next
+		s.changes++
+	}
 }
 
 // ReadTrusted reads a settings file that only root, or the user we run as, could have written.

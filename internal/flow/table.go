@@ -119,6 +119,12 @@ func orDefault[T int | time.Duration](v *T, d T) {
 	}
 }
 
+// SetKeep changes Config.Keep.
+func (t *Table) SetKeep(d time.Duration) {
+	orDefault(&d, DefaultKeep)
+	t.config.Keep = d
+}
+
 // Add puts one packet to its flow. It keeps no reference to the packet's data.
 func (t *Table) Add(p *capture.Packet) {
 	t.clock.packet(p.Time)

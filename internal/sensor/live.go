@@ -14,6 +14,7 @@ import (
 
 	"github.com/cipherlens/cipherlens/internal/capture"
 	"github.com/cipherlens/cipherlens/internal/config"
+	"github.com/cipherlens/cipherlens/internal/conformance"
 	"github.com/cipherlens/cipherlens/internal/flow"
 )
 
@@ -32,11 +33,13 @@ type live struct {
 	owners   *owners
 	asked    chan *flow.Flow // flows whose owner is to be resolved
 
-	mu     sync.Mutex // guards table, each flow in it, and kept
-	table  *flow.Table
-	kept   *alerts
-	source capture.Source // nil while there is none
-	failed error          // why
+	mu          sync.Mutex // guards what follows, and each flow in table
+	table       *flow.Table
+	judge       func(*flow.Flow, *conformance.Conversation) conformance.Judgement
+	judgedUnder uint64 // the count of changes of the settings that judge was made of
+	kept        *alerts
+	source      capture.Source // nil while there is none
+	failed      error          // why
 
 	unasked  atomic.Int64 // flows that found the queue full
 	unowned  atomic.Int64 // flows whose owner was not found
@@ -47,8 +50,11 @@ type live struct {
 func newLive(index *Index, settings *config.Store, log *slog.Logger) *live {
 	l := &live{index: index, settings: settings, log: log, owners: newOwners(index), asked: make(chan *flow.Flow, waitingOwners), kept: newAlerts(), started: time.Now()}
 	now := settings.Current()
+	l.judge, l.judgedUnder = judging(now), settings.Changes()
 	l.table = flow.New(flow.Config{
-		Judge:   judging(now),
+		Judge: func(f *flow.Flow, c *conformance.Conversation) conformance.Judgement {
+			return l.judge(f, c)
+		},
 		Opened:  l.opened,
 		Removed: l.removed,
 		Memory:  int(now.MemoryBudget),
@@ -105,6 +111,7 @@ func (l *live) capture(ctx context.Context) error {
 			l.table.Add(&p)
 		} else {
 			l.table.Advance(int64(time.Since(l.started)))
+			l.follow()
 		}
 		l.mu.Unlock()
 		if errors.Is(err, io.EOF) {
@@ -113,6 +120,15 @@ func (l *live) capture(ctx context.Context) error {
 		if err != nil && !errors.Is(err, capture.ErrTimeout) {
 			return err
 		}
+	}
+}
+
+// follow puts changed settings in force; memory_budget alone needs a new start. The lock must be held.
+func (l *live) follow() {
+	if changes := l.settings.Changes(); changes != l.judgedUnder {
+		now := l.settings.Current()
+		l.judge, l.judgedUnder = judging(now), changes
+		l.table.SetKeep(time.Duration(now.TimeWindow))
 	}
 }
 
@@ -149,11 +165,16 @@ func (l *live) resolve(ctx context.Context) {
 	tick := time.NewTicker(askAgain[0])
 	defer tick.Stop()
 	for {
+		if len(waiting) == 0 {
+			tick.Stop() // a quiet host is not to be woken
+		}
 		select {
 		case <-ctx.Done():
 			return
 		case f := <-l.asked:
-			waiting = l.ask(waiting, question{f: f})
+			if waiting = l.ask(waiting, question{f: f}); len(waiting) == 1 {
+				tick.Reset(askAgain[0])
+			}
 		case now := <-tick.C:
 			due := waiting
 			waiting = nil

@@ -179,7 +179,9 @@ func TestLive(t *testing.T) {
 	})
 	var found []Flow
 	require.Eventually(t, func() bool {
-		found, err = s.Flows(t.Context(), func(f *Flow) bool { return f.Remote == to && f.Judgement.Verdict == conformance.Random && f.Owner.PID > 0 })
+		found, err = s.Flows(t.Context(), func(f *Flow) bool {
+			return f.Remote == to && f.Judgement.Verdict == conformance.Random && f.Owner.PID > 0
+		})
 		return err == nil && len(found) == 1
 	}, 20*time.Second, 50*time.Millisecond)
 	require.Equal(t, os.Getpid(), found[0].Owner.PID)
