@@ -2,13 +2,12 @@ package protocol
 
 import (
 	"bytes"
-	"crypto/sha256"
 
 	"github.com/cipherlens/cipherlens/internal/conformance"
 )
 
 var p2p = []entry{
-	{"bittorrent", conformance.TCP, turned, []uint16{6881}, isBitTorrent},
+	{"bittorrent", conformance.TCP, midstream | turned, []uint16{6881}, isBitTorrent},
 	{"bittorrent", conformance.UDP, midstream, []uint16{6881, 51413}, isDHT},
 	{"bittorrent", conformance.UDP, midstream, []uint16{6881, 51413}, isUTP},
 	{"bittorrent", conformance.UDP, midstream, []uint16{6771, 6969, 1337, 80}, isBitTorrentHelper},
@@ -126,8 +125,8 @@ func isUTP(v view) bool {
 		step := (be16(c[2:]) - be16(s[2:]) + 1) & 0xffff
 		ahead := (be16(s[18:]) - be16(c[16:]) + 64) & 0xffff
 		return (step == 0 || step == 2) && ahead < 128 && v.client.datagrams()+v.server.datagrams() >= 4
-	case len(c) >= 20: // SYN: no delay was measured, and the first sequence number
-		return c[0] == 0x41 && be32(c[8:]) == 0 && be16(c[16:]) == 1 && len(c) <= 32
+	case len(c) >= 20: // SYN: no delay was measured, and nothing is acknowledged
+		return c[0] == 0x41 && be32(c[8:]) == 0 && be16(c[18:]) == 0 && len(c) <= 32
 	}
 	return false
 }
@@ -219,22 +218,21 @@ func isMultistream(v view) bool {
 	return bytes.HasPrefix(c, []byte(name)) && (len(s) == 0 || bytes.HasPrefix(s, []byte(name))) || len(c) == 0 && bytes.HasPrefix(s, []byte(name))
 }
 
-// isBitcoin wants messages of Bitcoin's kind: the same magic in both directions, a command in letters padded with zeros, and the checksum of the
-// first message (double SHA-256), 2^-100.
+// isBitcoin wants messages of Bitcoin's kind: the same magic in both directions, and commands in letters padded with zeros to twelve
+// bytes, 2^-60.
 func isBitcoin(v view) bool {
-	for _, h := range v.sides() {
-		b := h.data
-		if len(b) < 24 || !isBitcoinCommand(b[4:16]) || le32(b[16:]) > 32<<20 {
+	a, b := v.client.data, v.server.data
+	known := 0
+	for _, d := range [2][]byte{a, b} {
+		if len(d) < 20 {
 			continue
 		}
-		size := int(le32(b[16:]))
-		if size <= len(b)-24 {
-			once := sha256.Sum256(b[24 : 24+size])
-			sum := sha256.Sum256(once[:])
-			return string(sum[:4]) == string(b[20:24])
+		if !isBitcoinCommand(d[4:16]) || le32(d[16:]) > 32<<20 {
+			return false
 		}
+		known++
 	}
-	return false
+	return known > 0 && (known < 2 || string(a[:4]) == string(b[:4]))
 }
 
 func isBitcoinCommand(b []byte) bool {
@@ -263,11 +261,10 @@ func isEthereumDiscovery(m []byte) bool {
 	}
 	items := 0
 	for at := content; at < end; items++ {
-		inner, size := rlpItem(list[at:])
+		_, size := rlpItem(list[at:])
 		if size == 0 || at+size > end {
 			return false
 		}
-		_ = inner
 		at += size
 	}
 	switch m[97] {
