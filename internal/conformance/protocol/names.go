@@ -120,7 +120,7 @@ func ntpControl(b []byte) bool {
 // ntpPrivate is a message of ntpdc (ntp_request.h of the reference implementation): implementation, request, items times size.
 func ntpPrivate(b []byte) bool {
 	data := (int(b[4]&0xf)<<8 | int(b[5])) * (int(b[6]&0xf)<<8 | int(b[7]))
-	if b[0]>>6&1 != 0 || b[1]&0x7f != 0 || b[2] > 3 || b[4]>>4 > 7 || b[6]>>4 != 0 || data > len(b)-8 {
+	if b[0]>>6&1 != 0 || b[0]>>7 == 0 && b[1]&0x7f != 0 || b[2] > 3 || b[4]>>4 > 7 || b[6]>>4 != 0 || data > len(b)-8 {
 		return false
 	}
 	return zero(b[8+data:])
@@ -270,6 +270,9 @@ func tftpTransfer(v view) bool {
 	b := v.client.first()
 	if len(b) > 5 && b[0] == 0 && b[1] == 5 && b[2] == 0 && b[3] <= 8 && v.client.datagrams() == 1 && len(b) >= 9 {
 		return b[len(b)-1] == 0 && ascii(b[4:len(b)-1])
+	}
+	if len(b) >= 12 && b[0] == 0 && b[1] == 6 && v.client.datagrams() == 1 {
+		return b[len(b)-1] == 0 && ascii(bytes.ReplaceAll(b[2:], []byte{0}, []byte{' '}))
 	}
 	blocks := tftpBlocks(v.client, 3)
 	return blocks >= 1 && blocks+tftpBlocks(v.server, 4) >= 2
