@@ -1,3 +1,153 @@
 package protocol
 
-var games []entry
+import (
+	"bytes"
+
+	"github.com/cipherlens/cipherlens/internal/conformance"
+)
+
+var games = []entry{
+	{"source_engine", conformance.UDP, midstream, []uint16{27015}, isSourceEngine},
+	{"quake", conformance.UDP, midstream, []uint16{27960, 26000}, isQuake},
+	{"steam", conformance.UDP, midstream, []uint16{27036}, datagrams(1, isSteamDiscovery)},
+	{"raknet", conformance.UDP, midstream | turned, []uint16{19132}, isRakNet},
+	{"minecraft", conformance.TCP, start, []uint16{25565}, isMinecraft},
+	{"teamspeak", conformance.UDP, midstream, []uint16{9987}, isTeamSpeak},
+	{"netcode", conformance.UDP, midstream, []uint16{40000}, isNetcode},
+	{"photon", conformance.UDP, midstream, []uint16{5055, 5056}, isPhoton},
+	{"mumble", conformance.UDP, midstream, []uint16{64738}, isMumblePing},
+	{"worldofwarcraft", conformance.TCP, midstream | turned, []uint16{3724}, isWarcraft},
+}
+
+// connectionless is what queries of Quake's and its heirs' servers start with.
+const connectionless = 0xffffffff
+
+// isSourceEngine wants a query of Valve's servers (developer.valvesoftware.com, Server queries): marker, kind, and the name or number that
+// belongs to it; an answer repeats the kind's counterpart. 2^-64.
+func isSourceEngine(v view) bool {
+	found := false
+	s := v.count(func(m []byte) bool {
+		if len(m) < 5 || be32(m) != connectionless && be32(m) != 0xfeffffff {
+			return false
+		}
+		switch m[4] {
+		case 'T':
+			found = found || bytes.HasPrefix(m[5:], []byte("Source Engine Query\x00"))
+		case 'U', 'V', 'W':
+			return len(m) == 9 || len(m) == 5
+		case 'A':
+			found = found || len(m) == 9 && v.client.datagrams() > 0
+		case 'I':
+			found = found || len(m) > 20 && m[5] < 64
+		case 'D', 'E', 'i', 'j', 'm', 'p', 'q', 'r', 'l', 'K':
+		}
+		return true
+	})
+	return found && s.all(1)
+}
+
+// isQuake wants a query or an answer of Quake's servers: marker, then a word and text.
+func isQuake(v view) bool {
+	return v.count(func(m []byte) bool {
+		if len(m) < 8 || be32(m) != connectionless {
+			return false
+		}
+		for _, word := range [...]string{"getinfo", "getstatus", "getchallenge", "getservers", "infoResponse", "statusResponse", "challengeResponse", "connect", "status\n", "print\n", "ping"} {
+			if bytes.HasPrefix(m[4:], []byte(word)) {
+				return true
+			}
+		}
+		return false
+	}).all(1)
+}
+
+// isSteamDiscovery knows the announcements of Steam's in-home streaming: marker, magic, and the lengths of a header and a body, 2^-96.
+func isSteamDiscovery(m []byte) bool {
+	if len(m) < 16 || be32(m) != connectionless || be32(m[4:]) != 0x214c5fa0 {
+		return false
+	}
+	header := le32(m[8:])
+	return header <= uint32(len(m)-16) && le32(m[12+header:]) <= uint32(len(m))-16-header
+}
+
+// rakNetMagic marks what RakNet sends before there is a connection ("offline message ID").
+const rakNetMagic = "\x00\xff\xff\x00\xfe\xfe\xfe\xfe\xfd\xfd\xfd\xfd\x12\x34\x56\x78"
+
+// isRakNet wants RakNet's magic in the first datagram where its kind has it, 2^-128.
+func isRakNet(v view) bool {
+	m := v.client.first()
+	return len(m) >= 17 && string(m[1:17]) == rakNetMagic || len(m) >= 25 && m[0] <= 2 && string(m[9:25]) == rakNetMagic ||
+		len(m) >= 33 && m[0] == 0x1c && string(m[17:33]) == rakNetMagic
+}
+
+// isMinecraft wants the handshake of Minecraft's Java edition (minecraft.wiki, Java Edition protocol): lengths of packet and host name that fit, and
+// then a status or a login, 2^-40; what follows a login is encrypted.
+func isMinecraft(v view) bool {
+	b := v.client.data
+	if len(b) < 8 {
+		return false
+	}
+	size, host := int(b[0]), 0
+	for at := 2; at < 7 && at < len(b); at++ { // the version, a number of up to five bytes
+		if b[at]&0x80 == 0 {
+			host = at + 1
+			break
+		}
+	}
+	if b[1] != 0 || size < 7 || size >= len(b) || host == 0 || host+1+int(b[host])+3 != size+1 {
+		return false
+	}
+	name := b[host+1 : host+1+int(b[host])]
+	return len(name) >= 3 && isText(name) && (b[size] == 1 || b[size] == 2)
+}
+
+// isTeamSpeak wants TeamSpeak 3's first datagram: the name in the place of its authentication, and kind, 2^-64. What follows is encrypted.
+func isTeamSpeak(v view) bool {
+	m := v.client.first()
+	return len(m) >= 18 && string(m[:8]) == "TS3INIT1" && (len(m) < 13 || m[8] == 0)
+}
+
+// isNetcode wants the request that a connection of netcode.io starts with: zero, name, version, and 1,078 bytes in all.
+func isNetcode(v view) bool {
+	m := v.client.first()
+	return len(m) >= 1062 && bytes.HasPrefix(m, []byte("\x00NETCODE 1.0"))
+}
+
+// isPhoton wants Exit Games' Photon over UDP: header with number of commands and times, commands whose lengths fill each datagram,
+// and the same challenge in both directions, 2^-60.
+func isPhoton(v view) bool {
+	c, s := v.client.first(), v.server.first()
+	if len(c) < 24 || len(s) >= 12 && string(c[8:12]) != string(s[8:12]) {
+		return false
+	}
+	return v.count(isPhotonDatagram).all(2) || v.count(isPhotonDatagram).all(1) && be16(c) == 0xffff && c[12] == 2
+}
+
+func isPhotonDatagram(m []byte) bool {
+	if len(m) < 24 || m[3] == 0 {
+		return false
+	}
+	at := 12
+	for range m[3] {
+		if at+12 > len(m) || m[at] == 0 || m[at] > 16 {
+			return false
+		}
+		size := be32(m[at+4:])
+		if size < 12 || uint64(size) > uint64(len(m)-at) {
+			return false
+		}
+		at += int(size)
+	}
+	return at == len(m)
+}
+
+// isMumblePing wants Mumble's ping: four zeros, and an answer with its version and the same eight bytes of the question.
+func isMumblePing(v view) bool {
+	c, s := v.client.first(), v.server.first()
+	return len(c) == 12 && be32(c) == 0 && len(s) == 24 && string(c[4:]) == string(s[4:12])
+}
+
+// isWarcraft wants the greeting that both sides send in clear; what follows is encrypted by parts.
+func isWarcraft(v view) bool {
+	return len(v.client.data) > 32 && bytes.HasPrefix(v.client.data[2:], []byte("WORLD OF WARCRAFT CONNECTION - "))
+}

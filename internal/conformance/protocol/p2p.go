@@ -125,10 +125,23 @@ func isUTP(v view) bool {
 		step := (be16(c[2:]) - be16(s[2:]) + 1) & 0xffff
 		ahead := (be16(s[18:]) - be16(c[16:]) + 64) & 0xffff
 		return (step == 0 || step == 2) && ahead < 128 && v.client.datagrams()+v.server.datagrams() >= 4
+	case v.client.datagrams() >= 4 && v.count(utpSeries(c)).all(4):
+		return true
 	case len(c) >= 20: // SYN: no delay was measured, and nothing is acknowledged
 		return c[0] == 0x41 && be32(c[8:]) == 0 && be16(c[18:]) == 0 && len(c) <= 32
 	}
 	return false
+}
+
+// utpSeries knows packets of the connection and near the sequence number of the first: 24 bits each.
+func utpSeries(first []byte) func(m []byte) bool {
+	if len(first) < 20 {
+		return func([]byte) bool { return false }
+	}
+	connection, sequence := be16(first[2:]), be16(first[16:])
+	return func(m []byte) bool {
+		return len(m) >= 20 && be16(m[2:]) == connection && (be16(m[16:])-sequence)&0xffff < 256
+	}
 }
 
 func isUTPHeader(m []byte) bool {
