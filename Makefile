@@ -34,8 +34,10 @@ test: build
 lint:
 	@out=$$(gofmt -l . | grep -v '/testdata/' ); if [ -n "$$out" ]; then echo "gofmt: $$out"; exit 1; fi
 	$(GO) vet ./...
+	cd testdata && $(GO) vet ./...
 	$(GO) run $(STATICCHECK) ./...
 	$(GO) mod tidy -diff
+	cd testdata && $(GO) mod tidy -diff
 
 ## cross: build and vet all platforms without cgo, compile the darwin tests
 cross:
