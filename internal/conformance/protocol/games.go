@@ -73,9 +73,15 @@ func isSteamDiscovery(m []byte) bool {
 // rakNetMagic marks what RakNet sends before there is a connection ("offline message ID").
 const rakNetMagic = "\x00\xff\xff\x00\xfe\xfe\xfe\xfe\xfd\xfd\xfd\xfd\x12\x34\x56\x78"
 
-// isRakNet wants RakNet's magic in the first datagram where its kind has it, 2^-128.
+// isRakNet wants RakNet's magic in the first datagram where its kind has it, 2^-128, and then nothing but frames, acknowledgements and more of the
+// magic.
 func isRakNet(v view) bool {
-	m := v.client.first()
+	return isRakNetOffline(v.client.first()) && v.count(func(m []byte) bool {
+		return len(m) > 0 && m[0]&0x80 != 0 || isRakNetOffline(m)
+	}).most(1)
+}
+
+func isRakNetOffline(m []byte) bool {
 	return len(m) >= 17 && string(m[1:17]) == rakNetMagic || len(m) >= 25 && m[0] <= 2 && string(m[9:25]) == rakNetMagic ||
 		len(m) >= 33 && m[0] == 0x1c && string(m[17:33]) == rakNetMagic
 }
@@ -101,10 +107,11 @@ func isMinecraft(v view) bool {
 	return len(name) >= 3 && isText(name) && (b[size] == 1 || b[size] == 2)
 }
 
-// isTeamSpeak wants TeamSpeak 3's first datagram: the name in the place of its authentication, and kind, 2^-64. What follows is encrypted.
+// isTeamSpeak wants TeamSpeak 3's first datagram: its name in the place of the authentication, packet number 101 and kind 8 (unencrypted
+// INIT1), 2^-100. What follows is encrypted.
 func isTeamSpeak(v view) bool {
 	m := v.client.first()
-	return len(m) >= 18 && string(m[:8]) == "TS3INIT1" && (len(m) < 13 || m[8] == 0)
+	return len(m) >= 18 && string(m[:8]) == "TS3INIT1" && be16(m[8:]) == 101 && m[12] == 0x88
 }
 
 // isNetcode wants the request that a connection of netcode.io starts with: zero, name, version, and 1,078 bytes in all.

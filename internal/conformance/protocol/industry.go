@@ -32,9 +32,9 @@ var industry = []entry{
 	{"tuya", conformance.UDP, midstream, []uint16{6667}, datagrams(1, func(m []byte) bool { return tuyaSize(m) == len(m) })},
 	{"tuya", conformance.TCP, midstream, []uint16{6668}, streams(1, tuyaSize)},
 	{"tplink", conformance.UDP, midstream, []uint16{9999}, datagrams(1, isTPLink)},
-	{"hl7", conformance.TCP, midstream, []uint16{2575}, isHL7},
+	{"hl7", conformance.TCP, midstream, []uint16{2575}, streams(1, hl7Size)},
 	{"dicom", conformance.TCP, start, []uint16{104, 11112}, isDICOM},
-	{"fix", conformance.TCP, midstream, nil, isFIX},
+	{"fix", conformance.TCP, midstream, nil, streams(1, fixSize)},
 	{"smpp", conformance.TCP, midstream, []uint16{2775}, streams(1, smppSize)},
 	{"openflow", conformance.TCP, start, []uint16{6653, 6633}, isOpenFlow},
 	{"ceph", conformance.TCP, start, []uint16{6789, 3300}, isCeph},
@@ -424,30 +424,57 @@ func isTPLink(m []byte) bool {
 	return true
 }
 
-// isHL7 knows HL7 version 2 in its minimal frame: a vertical tab, the header segment and its separators.
-func isHL7(v view) bool {
-	for _, h := range v.sides() {
-		if len(h.data) >= 9 && string(h.data[:5]) == "\x0bMSH|" {
-			return true
-		}
+// hl7Size wants HL7 version 2 in its minimal frame (MLLP): a vertical tab, the header segment, and text up to the frame's end.
+func hl7Size(b []byte) int {
+	const start, end = "\x0bMSH|", "\x1c\r"
+	switch {
+	case len(b) < len(start):
+		return 0
+	case string(b[:len(start)]) != start:
+		return -1
 	}
-	return false
+	at := bytes.Index(b, []byte(end))
+	if at < 0 {
+		return 0
+	}
+	return at + len(end)
 }
 
-// isDICOM wants an association that is asked for (PS3.8, 9.3.2): type, length, version, and two names in letters, 2^-90.
+// dicomSize wants DICOM's units (PS3.8, 9.3): kind, a reserved zero and the length.
+func dicomSize(b []byte) int {
+	switch {
+	case len(b) < 6:
+		return 0
+	case b[0] < 1 || b[0] > 7 || b[1] != 0 || be32(b[2:]) > 1<<24:
+		return -1
+	}
+	return 6 + int(be32(b[2:]))
+}
+
+// isDICOM wants an association that is asked for: version, and two names in letters, 2^-90, then units whose lengths lead to each other.
 func isDICOM(v view) bool {
 	b := v.client.data
-	return len(b) >= 74 && b[0] == 1 && b[1] == 0 && be32(b[2:]) >= 68 && be32(b[2:]) < 1<<20 && be16(b[6:]) == 1 && be16(b[8:]) == 0 && isText(b[10:42])
+	return len(b) >= 74 && b[0] == 1 && be16(b[6:]) == 1 && be16(b[8:]) == 0 && isText(b[10:42]) && isDICOMStream(v)
 }
 
-// isFIX knows the tags that every message of FIX starts with.
-func isFIX(v view) bool {
-	for _, h := range v.sides() {
-		if b := h.data[:min(len(h.data), 64)]; bytes.HasPrefix(b, []byte("8=FIX")) && bytes.Contains(b, []byte("\x019=")) {
-			return true
-		}
+var isDICOMStream = streams(1, dicomSize)
+
+// fixSize wants FIX: version, and the length of the body, behind which are seven bytes of checksum.
+func fixSize(b []byte) int {
+	if len(b) < 24 {
+		return 0
 	}
-	return false
+	version, rest, ok := bytes.Cut(b[:24], []byte("\x019="))
+	digits, _, closed := bytes.Cut(rest, []byte{1})
+	size := decimal(digits)
+	if !ok || !closed || size < 0 || !bytes.HasPrefix(version, []byte("8=FIX")) {
+		return -1
+	}
+	whole := len(version) + 3 + len(digits) + 1 + size
+	if string(version) == "8=FIXCOMP" { // compressed by zlib, without a checksum
+		return whole
+	}
+	return whole + len("10=000\x01")
 }
 
 // smppSize wants SMPP 3.4: length, command, status and a sequence number, 2^-60.

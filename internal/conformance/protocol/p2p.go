@@ -33,9 +33,25 @@ func isBitTorrent(v view) bool {
 		return false
 	}
 	if len(b) >= 48 {
-		return bytes.HasPrefix(b, []byte(bitTorrentMagic)) && string(a[28:48]) == string(b[28:48])
+		return bytes.HasPrefix(b, []byte(bitTorrentMagic)) && string(a[28:48]) == string(b[28:48]) && isPeerWire(a) && isPeerWire(b)
 	}
-	return true
+	return isPeerWire(a)
+}
+
+// isPeerWire walks the messages behind the handshake: a length, and one of the kinds of BEP 3, 5, 6, 10 and 52.
+func isPeerWire(b []byte) bool {
+	_, ok := framed(b[min(68, len(b)):], func(b []byte) int {
+		switch {
+		case len(b) < 5:
+			return 0
+		case be32(b) == 0:
+			return 4
+		case be32(b) > 1<<21 || b[4] > 23:
+			return -1
+		}
+		return 4 + int(be32(b))
+	})
+	return ok
 }
 
 // isDHT wants every datagram to be a dictionary of BEP 5: bencoded to its end, with a kind y of q, r or e. 2^-60. Some clients

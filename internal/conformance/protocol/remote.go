@@ -57,7 +57,7 @@ func isNoMachine(v view) bool {
 // isCitrix knows the greeting of ICA from both sides.
 func isCitrix(v view) bool {
 	const magic = "\x7f\x7fICA\x00"
-	return bytes.HasPrefix(v.client.data, []byte(magic)) || bytes.HasPrefix(v.server.data, []byte(magic))
+	return bytes.HasPrefix(v.client.data, []byte(magic)) && bytes.HasPrefix(v.server.data, []byte(magic))
 }
 
 // isXDMCP knows the X display manager's protocol, version 1: operation and length, 2^-44.

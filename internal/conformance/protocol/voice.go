@@ -444,8 +444,13 @@ func isQ931(b []byte) bool {
 	return end == be16(b[2:])
 }
 
-// isSIPFlow wants a request or an answer of SIP (RFC 3261) in either direction, with headers that every message has.
-func isSIPFlow(v view) bool { return isSIP(v.client.data) || isSIP(v.server.data) }
+// isSIPFlow wants requests or answers of SIP (RFC 3261) with headers, in UDP in every datagram that is more than a keepalive or text.
+func isSIPFlow(v view) bool {
+	if !isSIP(v.client.data) && !isSIP(v.server.data) {
+		return false
+	}
+	return v.c.Transport == conformance.TCP || v.count(func(m []byte) bool { return isSIP(m) || len(m) <= 4 || isText(m) }).most(1)
+}
 
 func isSIP(b []byte) bool {
 	b = bytes.TrimLeft(b[:min(len(b), 2048)], "\r\n\x00") // keepalives
@@ -459,13 +464,21 @@ func isSIP(b []byte) bool {
 }
 
 // isDiscord wants the discovery of one's own address that a voice call starts with (discord.com/developers, voice connections):
-// type 1, length 70, the source, zeros, and the answer with the same source; or its keepalives of eight bytes that count up.
+// type 1, length 70, the source, zeros, and the answer with the same source; or its keepalives of eight bytes that count up. Beside
+// them is RTP only.
 func isDiscord(v view) bool {
 	c, s := v.client.first(), v.server.first()
 	if len(c) == 74 && be32(c) == 0x00010046 && allZero(c[8:72]) {
-		return len(s) == 0 || len(s) == 74 && be32(s) == 0x00020046 && string(s[4:8]) == string(c[4:8])
+		answered := len(s) == 0 || len(s) == 74 && be32(s) == 0x00020046 && string(s[4:8]) == string(c[4:8])
+		return answered && v.count(func(m []byte) bool {
+			return len(m) == 74 && m[0] == 0 || isDiscordKeepalive(m) || isRTPHeader(m) || isRTCPPacket(m)
+		}).most(1)
 	}
-	return v.count(func(m []byte) bool { return len(m) == 8 && be32(m) == 0x1337cafe && le32(m[4:]) < 1<<20 }).all(1)
+	return v.count(isDiscordKeepalive).all(1)
+}
+
+func isDiscordKeepalive(m []byte) bool {
+	return len(m) == 8 && be32(m) == 0x1337cafe && le32(m[4:]) < 1<<20
 }
 
 func allZero(b []byte) bool {
