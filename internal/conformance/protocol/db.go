@@ -202,15 +202,50 @@ func redis(v view) bool {
 	if !ok || n == 0 {
 		return false
 	}
-	s := v.server.data
-	if len(s) == 0 {
+	if len(v.server.data) == 0 {
 		return len(v.client.data) >= 14
 	}
-	l, _, whole := line(s)
-	if !whole || len(l) == 0 || !bytes.ContainsRune([]byte("+-:$*_#,(!=%~>"), rune(s[0])) || !printable(l) {
-		return false
+	return respAnswers(v.server)
+}
+
+// respAnswers reads the server's first values, of any type, one after the other; those within others are values as well.
+func respAnswers(s side) bool {
+	rest := s.data
+	for n := 0; len(rest) > 0 && n < 64; n++ {
+		l, after, whole := line(rest)
+		if !whole {
+			return s.open && len(rest) < maxLine && printable(rest)
+		}
+		if len(l) == 0 || !printable(l) {
+			return false
+		}
+		size := number(l[1:])
+		switch l[0] {
+		case '+', '-', ':', '_', '#', ',', '(':
+		case '*', '%', '~', '>', '|':
+			if size < 0 && string(l[1:]) != "-1" {
+				return false
+			}
+		case '$', '=', '!':
+			if string(l[1:]) == "-1" {
+				break
+			}
+			if size < 0 {
+				return false
+			}
+			if size+2 > len(after) {
+				return s.open
+			}
+			if after[size] != '\r' {
+				return false
+			}
+			after = after[size+2:]
+		default:
+			return false
+		}
+		rest = after
 	}
-	return s[0] != '$' && s[0] != '*' || number(l[1:]) >= 0 || string(l[1:]) == "-1"
+	return true
 }
 
 func respCommands(s side) (n int, ok bool) {
@@ -218,7 +253,7 @@ func respCommands(s side) (n int, ok bool) {
 	for ; len(rest) > 0 && n < 16; n++ {
 		l, after, whole := line(rest)
 		if !whole {
-			return n, s.open && len(rest) < 12
+			return n, s.open && len(rest) < 12 && rest[0] == '*' && ascii(rest)
 		}
 		if len(l) < 2 || l[0] != '*' {
 			return n, false
@@ -230,7 +265,7 @@ func respCommands(s side) (n int, ok bool) {
 		}
 		for ; count > 0; count-- {
 			if l, after, whole = line(rest); !whole {
-				return n, s.open && len(rest) < 12
+				return n, s.open && len(rest) < 12 && ascii(rest)
 			}
 			if len(l) < 2 || l[0] != '$' || number(l[1:]) < 0 {
 				return n, false
@@ -374,13 +409,26 @@ func amqp(v view) bool {
 
 func amqpFrame(b []byte) int {
 	end := 7 + int(binary.BigEndian.Uint32(b[3:]))
-	if b[0] < 1 || b[0] > 3 && b[0] != 8 || end > 1<<24 || end < len(b) && b[end] != 0xce {
+	if end > 1<<24 || end < len(b) && b[end] != 0xce {
+		return -1
+	}
+	switch b[0] {
+	case 1, 2: // a method or a header starts with its class: connection, channel, … confirm
+		if len(b) >= 9 && (b[7] != 0 || b[8] < 10 || b[8] > 90 || b[8]%5 != 0) || end < 11 {
+			return -1
+		}
+	case 3:
+	case 8:
+		if end != 7 {
+			return -1
+		}
+	default:
 		return -1
 	}
 	return end + 1
 }
 
-// zabbix is Zabbix's header and a body of the length it says. 2^-40, and 2^-30 of the length.
+// zabbix is Zabbix's header, the body's length, and the other length that is zero unless the body is zlib's. 2^-64.
 func zabbix(v view) bool {
 	n, ok := v.client.chain(8, 13, zabbixMessage)
 	m, fits := v.server.chain(8, 13, zabbixMessage)
@@ -388,11 +436,11 @@ func zabbix(v view) bool {
 }
 
 func zabbixMessage(b []byte) int {
-	length := binary.LittleEndian.Uint32(b[5:])
-	if !has(b, "ZBXD") || b[4]&^7 != 0 || b[4]&1 == 0 || length > 1<<30 {
+	length, unpacked := binary.LittleEndian.Uint32(b[5:]), binary.LittleEndian.Uint32(b[9:])
+	if !has(b, "ZBXD") || b[4] != 1 && b[4] != 3 || length > 1<<27 {
 		return -1
 	}
-	if b[4]&4 != 0 {
+	if packed := b[4] == 3 && unpacked != 0; packed && len(b) >= 15 && (b[13] != 0x78 || b[14]&0x20 != 0) || !packed && unpacked != 0 {
 		return -1
 	}
 	return 13 + int(length)

@@ -178,13 +178,18 @@ func smbMessage(b []byte) bool {
 	if r.u32()>>24 != 0 || r.left() < 4 {
 		return false
 	}
-	magic := r.take(4)
+	magic, h := r.take(4), r.b
 	switch {
-	case has(magic, "\xffSMB"), has(magic, "\xfdSMB"), has(magic, "\xfcSMB"):
-		return true
-	case has(magic, "\xfeSMB"):
-		size := r.le16()
-		return r.short || size == 64
+	case len(h) < 48: // too short to say more
+		return has(magic[1:], "SMB") && magic[0] >= 0xfc && len(h) < 4
+	case has(magic, "\xffSMB"): // reserved bytes
+		return h[18] == 0 && h[19] == 0
+	case has(magic, "\xfeSMB"): // size of the header, command, flags
+		return h[0] == 64 && h[1] == 0 && h[8] <= 18 && h[9] == 0 && h[12]&0x80 == 0 && h[13] == 0 && h[14] == 0
+	case has(magic, "\xfdSMB"): // the encrypted message's length
+		return int(binary.LittleEndian.Uint32(h[32:]))+52 == int(binary.BigEndian.Uint32(b))
+	case has(magic, "\xfcSMB"):
+		return binary.LittleEndian.Uint32(h) < 16<<20 && h[5] == 0 && h[4] <= 5
 	}
 	return false
 }

@@ -62,7 +62,7 @@ func replies(s side, greeting int) bool {
 // commands says whether the client's first line is one of the words, and the others are text.
 func commands(s side, words ...string) bool {
 	l, _, ok := line(s.data)
-	return ok && oneOf(l, words...) && printable(s.data[:min(len(s.data), 512)])
+	return ok && oneOf(l, words...) && printable(s.data[:min(len(s.data), 512)]) && mostlyPrintable(s.data)
 }
 
 // smtp is SMTP (RFC 5321): replies with codes from the greeting on, and a client that says hello. Greeting and hello: 2^-60.
@@ -172,38 +172,41 @@ func telnet(v view) bool {
 	return ok && fits && n+m >= 2
 }
 
-// telnetCommands counts the commands in the first bytes; not ok where a command has no option, or what is between them is not text.
+// telnetCommands counts the commands in the first bytes; not ok where a command is none, or what is between them is not a terminal's.
 func telnetCommands(b []byte) (n int, ok bool) {
 	r := read(b[:min(len(b), 256)])
 	for r.left() > 0 {
 		x := r.u8()
 		if x != 0xff {
-			if x >= 0x80 && n == 0 {
-				return 0, false
-			}
-			if n == 0 && r.left() > 3 && r.b[0] != 0xff && !printable(r.b[:3]) {
+			if x >= 0x80 || x < ' ' && x != 0 && (x < 7 || x > 15) && x != 0x1b {
 				return 0, false
 			}
 			continue
 		}
-		command, option := r.u8(), r.u8()
+		command := r.u8()
+		if command >= 236 && command < 250 && n > 0 {
+			continue // without an option
+		}
+		option := r.u8()
 		switch {
 		case r.short:
 			return n, true
-		case command >= 251 && command <= 254 && (option <= 49 || option >= 138 && option <= 140 || option == 70 || option == 200 || option == 201):
-			n++
-		case command == 250 && option <= 49:
-			end := bytes.Index(r.b, []byte{0xff, 0xf0})
-			if end < 0 {
-				return n, len(b) > 256 || end < 0 && n > 0
-			}
-			r.skip(end + 2)
-			n++
-		case n == 0 || command < 236:
+		case command < 250 || command > 254 || !telnetOption(option):
 			return n, false
+		}
+		n++
+		if end := bytes.Index(r.b, []byte{0xff, 0xf0}); command == 250 && end >= 0 {
+			r.skip(end + 2)
+		} else if command == 250 {
+			return n, true
 		}
 	}
 	return n, true
+}
+
+// telnetOption says whether an option is assigned or in use.
+func telnetOption(x uint8) bool {
+	return x <= 49 || x >= 138 && x <= 140 || x == 70 || x == 200 || x == 201
 }
 
 // whois is one line, answered with text (RFC 3912). As it has no structure of its own, it is only called so on its port.
@@ -235,7 +238,7 @@ func rsync(v view) bool {
 	if len(v.server.data) == 0 {
 		l, _, ok = line(v.client.data)
 	}
-	return ok && has(l, greeting) && ascii(l) && digit(l[len(l)-1]|'0') && (len(v.client.data) == 0 || has(v.client.data, greeting))
+	return ok && has(l, greeting) && ascii(l) && len(l) > len(greeting) && digit(l[len(greeting)]) && (len(v.client.data) == 0 || has(v.client.data, greeting))
 }
 
 // stomp is STOMP's frames: CONNECT with fields, answered by CONNECTED or ERROR. 2^-100.

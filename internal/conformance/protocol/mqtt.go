@@ -72,11 +72,21 @@ func mqttPackets(s side) (seen mqttSeen, ok bool) {
 	return seen, true
 }
 
-// mqttNamed reads CONNECT's protocol name and version.
+// mqttNamed reads CONNECT's protocol name, version, flags, and the client's name of text.
 func mqttNamed(b *cursor) bool {
 	name := b.take(int(b.u16()))
 	version := b.u8()
-	return string(name) == "MQTT" && version >= 4 && version <= 5 || string(name) == "MQIsdp" && version == 3
+	known := string(name) == "MQTT" && version >= 4 && version <= 5 || string(name) == "MQIsdp" && version == 3
+	flags := b.u8()
+	if !known || flags&1 != 0 || flags&0x18 == 0x18 || flags&4 == 0 && flags&0x38 != 0 {
+		return false
+	}
+	b.skip(2)
+	if version == 5 {
+		b.skip(mqttLength(b))
+	}
+	id := b.take(int(b.u16()))
+	return printable(id) && !b.short
 }
 
 // mqttLength reads the length, of at most four bytes of seven bits; -1 where it is longer.

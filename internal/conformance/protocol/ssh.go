@@ -13,48 +13,46 @@ var ssh = []entry{
 // secureShell is SSH (RFC 4253): each side's identification, then its key exchange packet with name lists that fill it, or
 // version 1's packets with their checksum. An identification: 2^-50; each packet 2^-60 more.
 func secureShell(v view) bool {
-	client, clientBanner := sshBanner(v.client)
-	server, serverBanner := sshBanner(v.server)
-	if !clientBanner || !serverBanner || len(v.client.data)+len(v.server.data) == 0 {
-		return false
-	}
-	if len(v.client.data) == 0 && len(client) == 0 || len(v.server.data) == 0 {
-		return len(v.client.data)+len(v.server.data) > 8 && sshPackets(client) && sshPackets(server)
-	}
-	return sshPackets(client) && sshPackets(server)
+	client, old, ok := sshBanner(v.client)
+	server, older, fits := sshBanner(v.server)
+	return ok && fits && len(v.client.data)+len(v.server.data) > 8 &&
+		sshPackets(client, old || older) && sshPackets(server, old || older)
 }
 
-// sshBanner reads the identification line, with the other lines that a server may send before it.
-func sshBanner(s side) (rest []byte, ok bool) {
+// sshBanner reads the identification line, with the other lines that a server may send before it. old is version 1.
+func sshBanner(s side) (rest []byte, old, ok bool) {
 	rest = s.data
 	for n := 0; n < 16 && len(rest) > 0; n++ {
 		l, after, whole := line(rest)
 		if has(rest, "SSH-") {
 			if !whole {
-				return nil, len(rest) < 255 && ascii(rest)
+				return nil, false, len(rest) < 255 && ascii(rest)
 			}
-			return after, len(l) <= 255 && ascii(l) && len(l) > 8 && digit(l[4]) && l[5] == '.'
+			if len(l) <= 8 {
+				return nil, false, false
+			}
+			return after, l[4] == '1' && !has(l, "SSH-1.99"), len(l) <= 255 && ascii(l) && digit(l[4]) && l[5] == '.'
 		}
 		if !whole || !printable(l) {
-			return nil, len(rest) < 4 && has([]byte("SSH-"), string(rest))
+			return nil, false, len(rest) < 4 && has([]byte("SSH-"), string(rest))
 		}
 		rest = after
 	}
-	return nil, len(s.data) == 0
+	return nil, false, len(s.data) == 0
 }
 
 // sshPackets says whether a direction goes on with KEXINIT, or a packet of version 1, or has not gone on.
-func sshPackets(b []byte) bool {
+func sshPackets(b []byte, old bool) bool {
 	if len(b) < 6 {
 		return true
 	}
 	r := read(b)
 	length, padding, kind := int(r.u32()), int(r.u8()), r.u8()
-	if length > 35000 || length < 5 {
-		return false
-	}
-	if kind != 20 {
+	if old {
 		return sshVersion1(b)
+	}
+	if length > 35000 || length < 12 || padding < 4 || kind != 20 {
+		return false
 	}
 	r.skip(16)
 	used := 1 + 1 + 16

@@ -28,6 +28,18 @@ func printable(b []byte) bool {
 	return true
 }
 
+// mostlyPrintable says whether at most one in sixteen bytes is a control character, as in text with escape sequences; of uniform bytes
+// it is one in eight.
+func mostlyPrintable(b []byte) bool {
+	n := 0
+	for _, x := range b {
+		if x < ' ' && x != '\t' && x != '\r' && x != '\n' || x == 0x7f {
+			n++
+		}
+	}
+	return 16*n <= len(b)
+}
+
 // ascii says whether b is all printable ASCII, tab, CR and LF.
 func ascii(b []byte) bool {
 	for _, x := range b {

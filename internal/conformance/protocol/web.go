@@ -144,9 +144,9 @@ func ssdp(v view) bool {
 }
 
 func ssdpMessage(b []byte) bool {
-	h, _, ok := readHead(b)
+	h, body, ok := readHead(b)
 	method, request := requestLine(h.first, "HTTP/1.")
-	return ok && (request && (has(method, "M-SEARCH") || has(method, "NOTIFY") || has(method, "SEARCH")) || statusLine(h.first, "HTTP/1.") > 0)
+	return ok && ascii(bytes.TrimRight(body, "\x00")) && (request && (has(method, "M-SEARCH") || has(method, "NOTIFY") || has(method, "SEARCH")) || statusLine(h.first, "HTTP/1.") > 0)
 }
 
 // wsd is WS-Discovery: a SOAP envelope in each datagram (OASIS WS-Discovery 1.1). Text of that kind: 2^-100.
