@@ -25,21 +25,33 @@ type Stats struct {
 // Judge measures a sample. It does not allocate; its cost is linear in the sample's length.
 func Judge(sample []byte) Stats {
 	sample = sample[:min(len(sample), MaxSample)]
-	s := Stats{N: len(sample)}
+	var c counts
+	c.count(sample)
+	s := c.figures()
+	if s.N >= MinSample {
+		s.Likelihood = calibrated(s.N, harmonicMean(c.tests(sample)))
+	}
+	return s
+}
+
+// Measure is Judge without the likelihood, which is left 0: for samples of which Excludes has said enough.
+func Measure(sample []byte) Stats {
+	var c counts
+	c.count(sample[:min(len(sample), MaxSample)])
+	return c.figures()
+}
+
+func (c *counts) figures() Stats {
+	s := Stats{N: c.n}
 	if s.N == 0 {
 		return s
 	}
-	var c counts
-	c.count(sample)
 	s.Entropy = c.entropy()
 	if mean := meanEntropy(s.N); mean > 0 {
 		s.EntropyRatio = s.Entropy / mean
 	}
 	s.Chi2P = c.chiSquareP()
-	s.PrintableRatio = c.share(isText)
-	if s.N >= MinSample {
-		s.Likelihood = calibrated(s.N, harmonicMean(c.tests(sample)))
-	}
+	s.PrintableRatio = float64(c.text) / float64(c.n)
 	return s
 }
 

@@ -1,8 +1,10 @@
 package randomness
 
 import (
+	"encoding/binary"
 	"math"
 	"math/bits"
+	"sync/atomic"
 )
 
 // tests is the number of p-values that counts.tests gives.
@@ -19,52 +21,93 @@ type counts struct {
 	n            int
 	bytes        [256]uint16
 	planes       [8]int // bytes with bit i set
+	text         int    // bytes for which isText holds
 	transitions  int    // changes between neighbouring bits, most significant bit first
 	printableRun int    // longest run of bytes in 0x20..0x7e
 	equalRun     int    // longest run of one byte value
 }
 
+// planesOf spreads the bits of a byte over the bytes of a word, so that one addition counts all eight.
+var planesOf = func() (t [256]uint64) {
+	for b := range t {
+		for i := range 8 {
+			t[b] |= uint64(b>>i&1) << (8 * i)
+		}
+	}
+	return t
+}()
+
+// count adds a whole sample to c, which must be empty.
 func (c *counts) count(sample []byte) {
 	c.n = len(sample)
 	printableRun, equalRun := 0, 0
+	previous, planes := -1, uint64(0)
 	for i, b := range sample {
 		c.bytes[b]++
-		c.transitions += bits.OnesCount8((b ^ b>>1) & 0x7f)
-		if i > 0 {
-			c.transitions += int((b>>7 ^ sample[i-1]) & 1)
+		planes += planesOf[b]
+		if i%255 == 254 { // before a byte of the word overflows
+			c.addPlanes(planes)
+			planes = 0
 		}
-		if b >= 0x20 && b <= 0x7e {
+		c.text += int(textOf[b])
+		if b-0x20 <= 0x5e {
 			printableRun++
 			c.printableRun = max(c.printableRun, printableRun)
 		} else {
 			printableRun = 0
 		}
-		if i > 0 && b == sample[i-1] {
-			equalRun++
-		} else {
-			equalRun = 1
+		if int(b) != previous {
+			equalRun = 0
 		}
+		equalRun++
 		c.equalRun = max(c.equalRun, equalRun)
+		previous = int(b)
 	}
-	for b, k := range c.bytes {
-		for i := range c.planes {
-			c.planes[i] += int(k) * (b >> i & 1)
-		}
+	c.addPlanes(planes)
+	c.transitions = transitions(sample)
+}
+
+func (c *counts) addPlanes(word uint64) {
+	for i := range c.planes {
+		c.planes[i] += int(word >> (8 * i) & 0xff)
 	}
 }
 
-// number counts the bytes for which in holds.
-func (c *counts) number(in func(byte) bool) int {
-	k := 0
-	for b, v := range c.bytes {
-		if in(byte(b)) {
-			k += int(v)
+// transitions counts the changes between neighbouring bits, eight bytes at a time.
+func transitions(sample []byte) int {
+	changes := 0
+	for len(sample) > 8 {
+		w := binary.BigEndian.Uint64(sample)
+		changes += bits.OnesCount64((w^w>>1)&(1<<63-1)) + int((sample[7]^sample[8]>>7)&1)
+		sample = sample[8:]
+	}
+	for i, b := range sample {
+		changes += bits.OnesCount8((b ^ b>>1) & 0x7f)
+		if i > 0 {
+			changes += int((b>>7 ^ sample[i-1]) & 1)
 		}
+	}
+	return changes
+}
+
+// textOf is 1 where isText holds.
+var textOf = func() (t [256]uint8) {
+	for b := range t {
+		if isText(byte(b)) {
+			t[b] = 1
+		}
+	}
+	return t
+}()
+
+// low is the number of bytes below 16.
+func (c *counts) low() int {
+	k := 0
+	for _, v := range c.bytes[:16] {
+		k += int(v)
 	}
 	return k
 }
-
-func (c *counts) share(in func(byte) bool) float64 { return float64(c.number(in)) / float64(c.n) }
 
 // tests gives the p-value of each statistic under uniform bytes: the probability of a value at least as odd. Two-sided where
 // both sides are odd.
@@ -83,31 +126,53 @@ func (c *counts) tests(sample []byte) [tests]float64 {
 		chiSquareTail(c.nibbleChiSquare(4), 15),
 		chiSquareTail(c.nibbleChiSquare(0), 15),
 		twoSidedBinomial(n, c.planes[7], 0.5),
-		twoSidedBinomial(n, c.number(isText), 98.0/256),
+		twoSidedBinomial(n, c.text, 98.0/256),
 		longestRunTail(n, c.printableRun, printable),
 		equalRunTail(n, c.equalRun),
 		binomialTail(n, int(c.bytes[0]), 1.0/256),
-		twoSidedBinomial(n, c.number(func(b byte) bool { return b < 16 }), 1.0/16),
+		twoSidedBinomial(n, c.low(), 1.0/16),
 		twoSidedNormal(serialCorrelation(sample, 1)),
 		twoSidedNormal(serialCorrelation(sample, 2)),
 		repeatsP(sample),
 	}
 }
 
+// surprise is k log2 k for the counts that are common.
+var surprise = func() (t [128]float64) {
+	for k := 2; k < len(t); k++ {
+		t[k] = float64(k) * math.Log2(float64(k))
+	}
+	return t
+}()
+
 // entropy is the plug-in Shannon entropy, bits a byte (Shannon, 1948).
 func (c *counts) entropy() float64 {
 	h := 0.0
 	for _, k := range c.bytes {
-		if k > 1 {
+		if int(k) < len(surprise) {
+			h += surprise[k]
+		} else {
 			h += float64(k) * math.Log2(float64(k))
 		}
 	}
 	return math.Log2(float64(c.n)) - h/float64(c.n)
 }
 
-// meanEntropy is the exact mean of the plug-in entropy of n uniform bytes: 256 times the mean of -k/n log2(k/n) over the
-// binomial number k of occurrences of one value.
+// means keeps what meanEntropy gave, as bits; 0 where it was not asked yet.
+var means [MaxSample + 1]atomic.Uint64
+
+// meanEntropy is the exact mean of the plug-in entropy of n uniform bytes, for n up to MaxSample.
 func meanEntropy(n int) float64 {
+	if kept := means[n].Load(); kept != 0 {
+		return math.Float64frombits(kept)
+	}
+	mean := meanEntropyOf(n)
+	means[n].Store(math.Float64bits(mean))
+	return mean
+}
+
+// meanEntropyOf is 256 times the mean of -k/n log2(k/n) over the binomial number k of occurrences of one value.
+func meanEntropyOf(n int) float64 {
 	const p = 1.0 / 256
 	pmf := math.Exp(float64(n) * math.Log1p(-p)) // k = 0
 	sum := 0.0

@@ -1,0 +1,34 @@
+package randomness
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestExcludes checks that nothing is excluded which Judge finds likely enough, on uniform samples and on ones that lean to small
+// bytes ever more, and that what no cipher puts out is.
+func TestExcludes(t *testing.T) {
+	t.Parallel()
+	for _, n := range []int{16, 31, 64, 100, 256, 1000, 4096} {
+		stream, sample := uniform("excludes", n), make([]byte, n)
+		excluded := 0
+		for i := range 2000 {
+			_, _ = stream.Read(sample)
+			for k := range sample[:n*(i%50)/50] {
+				sample[k] >>= i % 5
+			}
+			for _, level := range []float64{1e-30, 1e-4, 1e-3, 0.01} {
+				if Excludes(sample, level) {
+					excluded++
+					require.Less(t, Judge(sample).Likelihood, level, "n %d level %v: %x", n, level, sample)
+				}
+			}
+		}
+		require.Greater(t, excluded, 500, n)
+	}
+	require.True(t, Excludes(make([]byte, 64), 1e-3))
+	require.True(t, Excludes(bytes.Repeat([]byte("GET / HTTP/1.1\r\n"), 4), 1e-3))
+	require.False(t, Excludes(make([]byte, MinSample-1), 1))
+}
