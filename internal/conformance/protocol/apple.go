@@ -12,6 +12,9 @@ var apple = slices.Concat([]entry{
 	{"airplay", conformance.UDP, midstream, []uint16{6001, 6002}, isAirPlayTiming},
 	{"ard", conformance.UDP, midstream, []uint16{3283}, datagrams(1, isRemoteDesktop)},
 	{"kdeconnect", conformance.UDP, midstream, []uint16{1716}, datagrams(1, isKDEConnect)},
+	{"homekit", conformance.TCP, start, nil, isHomeKit},
+	{"airplay", conformance.TCP, start, []uint16{7000}, isAirPlayPairing},
+	{"companion-link", conformance.TCP, start, nil, isCompanionLink},
 	{"natpmp", conformance.UDP, midstream, []uint16{5351}, isPortMapping},
 }, remote)
 
@@ -68,3 +71,39 @@ func isPortMapping(v view) bool {
 	}
 	return false
 }
+
+// isHomeKit wants the pairing that a session with an accessory starts with (HomeKit Accessory Protocol, 5.6 and 5.7): a question of HTTP with TLV8
+// whose state is given first, and an answer of that kind. What follows is encrypted.
+func isHomeKit(v view) bool { return isPairing(v, "HTTP/1.1", "application/pairing+tlv8") }
+
+// isAirPlayPairing wants the same of AirPlay 2, in RTSP.
+func isAirPlayPairing(v view) bool { return isPairing(v, "RTSP/1.0", "application/octet-stream") }
+
+func isPairing(v view, version, kind string) bool {
+	c, s := v.client.data[:min(len(v.client.data), 1024)], v.server.data[:min(len(v.server.data), 1024)]
+	line, rest, ok := bytes.Cut(c, []byte("\r\n"))
+	path, found := bytes.CutSuffix(line, []byte(" "+version))
+	if !ok || !found || string(path) != "POST /pair-verify" && string(path) != "POST /pair-setup" {
+		return false
+	}
+	return bytes.Contains(rest, []byte(kind)) && bytes.HasPrefix(s, []byte(version+" 200"))
+}
+
+// isCompanionLink wants the frames of Apple's devices in the home ("rapport"): kind, length, and a pairing in OPACK first; 2^-60.
+func isCompanionLink(v view) bool {
+	c := v.client.data
+	if len(c) < 12 || c[0] < 3 || c[0] > 6 || c[4]&0xf0 != 0xe0 || !bytes.Contains(c[4:min(len(c), 64)], []byte("C_pd")) {
+		return false
+	}
+	return isCompanionStream(v)
+}
+
+var isCompanionStream = streams(1, func(b []byte) int {
+	switch {
+	case len(b) < 4:
+		return 0
+	case b[0] == 0 || b[0] > 0x50:
+		return -1
+	}
+	return 4 + be24(b[1:])
+})

@@ -38,12 +38,28 @@ func isSourceEngine(v view) bool {
 		case 'A':
 			found = found || len(m) == 9 && v.client.datagrams() > 0
 		case 'I':
-			found = found || len(m) > 20 && m[5] < 64
+			found = found || isServerInfo(m[5:])
 		case 'D', 'E', 'i', 'j', 'm', 'p', 'q', 'r', 'l', 'K':
 		}
 		return true
 	})
 	return found && s.all(1)
+}
+
+// isServerInfo knows what a server says about itself: a version, then its name, map, folder and game, each ended by a zero.
+func isServerInfo(b []byte) bool {
+	if len(b) < 12 || b[0] >= 64 {
+		return false
+	}
+	rest := b[1:]
+	for range 4 {
+		text, after, ok := bytes.Cut(rest, []byte{0})
+		if !ok || !isUTF8Text(text) {
+			return false
+		}
+		rest = after
+	}
+	return true
 }
 
 // isQuake wants a query or an answer of Quake's servers: marker, then a word and text.

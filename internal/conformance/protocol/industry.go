@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"bytes"
+	"unicode/utf8"
 
 	"github.com/cipherlens/cipherlens/internal/conformance"
 )
@@ -249,9 +250,10 @@ func finsSize(b []byte) int {
 	return 8 + int(be32(b[4:]))
 }
 
-// isFINS knows FINS over UDP: control field, reserved zero, gateways, nodes and a command that exists, 2^-28.
+// isFINS knows FINS over UDP within one network: control field, reserved zero, gateways, networks and units 0, and a command that exists,
+// 2^-60.
 func isFINS(m []byte) bool {
-	return len(m) >= 12 && m[0]&0xbe == 0x80 && m[1] == 0 && m[2] <= 7 && m[3] <= 127 && m[6] <= 127 && m[10] >= 1 && m[10] <= 0x26 && m[11] <= 0x28
+	return len(m) >= 12 && m[0]&0xbe == 0x80 && m[1] == 0 && m[2] <= 7 && m[3]|m[5]|m[6]|m[8] == 0 && m[10] >= 1 && m[10] <= 0x26 && m[11] <= 0x28
 }
 
 // isDLMS knows a frame of HDLC as DLMS/COSEM uses it (IEC 62056-46): flags around it, a length that adds up, and the checksum of ISO
@@ -362,12 +364,36 @@ func isCoAPMessage(m []byte) bool {
 			return r.left() > 0
 		}
 		option += optionNumber(&r, head>>4)
-		r.skip(optionNumber(&r, head&15))
-		if head>>4 == 15 || head&15 == 15 || option > 4096 {
+		value := r.take(optionNumber(&r, head&15))
+		if head>>4 == 15 || head&15 == 15 || !isCoAPOption(option, value) {
 			return false
 		}
 	}
 	return !r.short
+}
+
+// isCoAPOption checks an option against the registry of RFC 7252, 7641, 7959 and later ones: numbers, lengths, text.
+func isCoAPOption(number int, value []byte) bool {
+	switch number {
+	case 3, 8, 11, 15, 20, 35, 39: // host, paths, queries, proxies: text
+		return isUTF8Text(value)
+	case 5:
+		return len(value) == 0
+	case 6, 7, 12, 14, 17, 23, 27, 28, 60:
+		return len(value) <= 4
+	case 1, 4, 9, 16, 19, 31, 252, 258, 292:
+		return true
+	}
+	return false
+}
+
+func isUTF8Text(b []byte) bool {
+	for _, c := range b {
+		if c < 0x20 || c == 0x7f {
+			return false
+		}
+	}
+	return utf8.Valid(b)
 }
 
 // optionNumber is CoAP's way to write a number in four bits, or behind them.

@@ -2,6 +2,8 @@ package protocol
 
 import (
 	"bytes"
+	"encoding/binary"
+	"math/bits"
 
 	"github.com/cipherlens/cipherlens/internal/conformance"
 )
@@ -26,10 +28,11 @@ var p2p = []entry{
 const bitTorrentMagic = "\x13BitTorrent protocol"
 
 // isBitTorrent wants the handshake (BEP 3), and the same torrent in the answer; then messages whose lengths fit, unless more was cut.
-// The handshake is 160 bits.
+// The handshake is 160 bits, and few bits of
+// extensions are set.
 func isBitTorrent(v view) bool {
 	a, b := v.client.data, v.server.data
-	if !bytes.HasPrefix(a, []byte(bitTorrentMagic)) || len(a) < 48 {
+	if !bytes.HasPrefix(a, []byte(bitTorrentMagic)) || len(a) < 48 || bits.OnesCount64(binary.BigEndian.Uint64(a[20:])) > 12 {
 		return false
 	}
 	if len(b) >= 48 {
@@ -200,7 +203,7 @@ func isGnutella(v view) bool {
 // numbered parts that gtk-gnutella cuts messages into ("GTA", "GND"): a part that is within their count, 2^-32.
 func isGnutellaDatagram(m []byte) bool {
 	if len(m) >= 8 && (string(m[:3]) == "GND" || string(m[:3]) == "GTA") {
-		return m[3]&0xe0 == 0 && m[6] >= 1 && (m[7] == 0 || m[6] <= m[7])
+		return m[3]&0xe0 == 0 && m[6] >= 1 && m[6] <= 32 && (m[7] == 0 || m[6] <= m[7] && m[7] <= 32)
 	}
 	if len(m) < 23 {
 		return false

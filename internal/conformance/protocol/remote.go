@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"bytes"
+	"encoding/binary"
 
 	"github.com/cipherlens/cipherlens/internal/conformance"
 )
@@ -9,6 +10,7 @@ import (
 // remote are remote control, monitoring and file systems of their own framing.
 var remote = []entry{
 	{"teamviewer", conformance.TCP, start, []uint16{5938}, isTeamViewer},
+	{"mosh", conformance.UDP, midstream, []uint16{60001}, isMosh},
 	{"nomachine", conformance.TCP, midstream | turned, []uint16{4000}, isNoMachine},
 	{"citrix", conformance.TCP, start, []uint16{1494}, isCitrix},
 	{"xdmcp", conformance.UDP, midstream, []uint16{177}, datagrams(1, isXDMCP)},
@@ -45,6 +47,32 @@ func teamViewerSize(b []byte) int {
 		return -1
 	}
 	return 24 + int(le32(b[4:]))
+}
+
+// isMosh wants mosh's datagrams (mosh.org, crypto.cc and network.cc): a number of 63 bits that counts up from 0 in each direction, and the
+// direction in its highest bit; then what is encrypted. 2^-45 a datagram; both directions, or three of one, are wanted.
+func isMosh(v view) bool {
+	if v.server.datagrams() == 0 && v.client.datagrams() < 3 {
+		return false
+	}
+	for _, h := range v.sides() {
+		var last uint64
+		n := 0
+		for m := range h.each {
+			if len(m) < 8+16+4 {
+				return false
+			}
+			number := binary.BigEndian.Uint64(m)
+			step := number - last
+			if number&(1<<63-1) > 1<<24 || n > 0 && (step == 0 || step+64 > 128) {
+				return false
+			}
+			last = number
+			n++
+		}
+	}
+	a, b := v.client.first(), v.server.first()
+	return len(a) > 0 && (len(b) == 0 || a[0]^b[0] == 0x80) && v.client.datagrams()+v.server.datagrams() >= 3
 }
 
 // isNoMachine knows the line with a version that NX sends before its TLS.

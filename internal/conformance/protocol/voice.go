@@ -113,7 +113,7 @@ func isClassicSTUNFlow(v view) bool { return v.count(isClassicSTUN).all(1) }
 // (RFC 4571).
 func isSTUNStream(v view) bool {
 	for _, h := range v.sides() {
-		if startsSTUN(h.data) && isPlainSTUN(v) || isFramedSTUN(h.data) && isFramedMedia(v) {
+		if startsSTUN(h.data) && (isPlainSTUN(v) || 20+be16(h.data[2:]) == len(h.data)) || isFramedSTUN(h.data) && isFramedMedia(v) {
 			return true
 		}
 	}
@@ -121,7 +121,7 @@ func isSTUNStream(v view) bool {
 }
 
 var (
-	isPlainSTUN   = streams(1, stunSize)
+	isPlainSTUN   = streams(2, stunSize)
 	isFramedMedia = streams(1, func(b []byte) int {
 		if len(b) < 2 {
 			return 0

@@ -22,6 +22,7 @@ var vpn = []entry{
 	{"zerotier", conformance.UDP, midstream, []uint16{9993}, isZeroTier},
 	{"dnscrypt", conformance.UDP, midstream, []uint16{443, 8443}, isDNSCrypt},
 	{"softether", conformance.UDP, midstream, []uint16{5004}, isSoftEther},
+	{"nebula", conformance.UDP, midstream, []uint16{4242}, isNebula},
 	{"tinc", conformance.TCP, start, []uint16{655}, isTinc},
 }
 
@@ -86,7 +87,8 @@ func (g *wireGuard) follows(m []byte) bool {
 	// Datagrams may overtake each other within the window of 8,192 counters that receivers keep.
 	near := !g.data || receiver != g.receiver || counter+8192 > g.counter && counter < g.counter+1<<20
 	g.receiver, g.counter, g.data = receiver, counter, true
-	return len(m)%16 == 0 && counter < 1<<40 && near
+	padded := len(m)%16 == 0 || len(m) >= 1200 // not beyond what the link carries
+	return padded && counter < 1<<40 && near
 }
 
 // isTailscale wants a disco message: six bytes of magic, the sender's key, a nonce and a box (tailscale.com/disco). 2^-48.
@@ -146,15 +148,15 @@ func isKeepalive(m []byte) bool { return len(m) == 1 && m[0] == 0xff }
 
 const natTraversalPort = 4500
 
-// isESP wants ESP in UDP (RFC 3948): on port 4500 only, one index a direction, and sequence numbers that count up. Each datagram
-// after a direction's first has 32 bits of index and 24 of sequence number; a first one alone counts where it is number one.
+// isESP wants ESP in UDP (RFC 3948): on port 4500 only, one index a direction, sequence numbers that count up, and lengths of whole words.
+// Each datagram after a direction's first has 32 bits of index and 24 of sequence number; a first one alone counts where it is number one.
 func isESP(v view) bool {
 	if !v.port(natTraversalPort) {
 		return false
 	}
 	evidence := 0
 	for _, h := range v.sides() {
-		var spi, last uint32
+		var last []byte
 		for m := range h.each {
 			if isKeepalive(m) {
 				continue
@@ -162,19 +164,26 @@ func isESP(v view) bool {
 			if len(m) < 20 || len(m)%2 != 0 || be32(m) < 256 {
 				return false
 			}
-			sequence := be32(m[4:])
-			switch {
-			case be32(m) == spi && sequence-last+128 < 384:
+			switch step := sequenceStep(last, m); {
+			case step > 0 && step < 256:
 				evidence += 2
-			case sequence == 1:
+			case be32(m[4:]) == 1:
 				evidence++
-			case spi != 0:
+			case last != nil:
 				return false
 			}
-			spi, last = be32(m), sequence
+			last = m
 		}
 	}
 	return evidence >= 2
+}
+
+// sequenceStep is how far the ESP datagram m is behind the one before it of the same index, 0 where there is none.
+func sequenceStep(last, m []byte) uint32 {
+	if last == nil || be32(last) != be32(m) {
+		return 0
+	}
+	return be32(m[4:]) - be32(last[4:])
 }
 
 // isL2TP wants a control message (RFC 2661): flags, a length that adds up, and the Message Type AVP first. 2^-64. What is beside it has to be
@@ -348,6 +357,14 @@ func isZeroTier(v view) bool {
 		return string(c[8:13]) == string(s[13:18]) && string(c[13:18]) == string(s[8:13]) && string(c[8:13]) != string(c[13:18])
 	}
 	return len(c) >= header+18 && c[27]&0x1f == 1 && c[28] >= 4 && c[28] <= 32 && c[13] != 0 && string(c[13:18]) == string(c[41:46])
+}
+
+// isNebula wants Nebula's header in every datagram (slackhq/nebula, header.go): version 1 and kind, subkind, reserved zeros, index, and a counter;
+// both directions or three datagrams, 2^-50 each.
+func isNebula(v view) bool {
+	return v.count(func(m []byte) bool {
+		return len(m) >= 16 && m[0]>>4 == 1 && m[0]&15 <= 6 && m[1] <= 2 && m[2]|m[3] == 0 && be32(m[8:]) == 0 && be32(m[12:]) < 1<<28
+	}).all(3)
 }
 
 // isDNSCrypt wants an answer with DNSCrypt's magic that repeats the half of the nonce which the query chose, 2^-160
