@@ -15,7 +15,6 @@ var recognizers = []conformance.Recognizer{
 	dtls.Recognize,
 	quic.Recognize,
 	protocol.Recognize,
-	protocol.Recognize,
 }
 
 // Judge says what a conversation is.
@@ -25,5 +24,9 @@ func Judge(c *conformance.Conversation, o conformance.Options) conformance.Judge
 			return j
 		}
 	}
-	return conformance.Unexplained(c, o)
+	j := conformance.Unexplained(c, o)
+	if j.Verdict == conformance.Random && j.AppProtocol == "" {
+		j.AppProtocol = protocol.Name(c)
+	}
+	return j
 }
