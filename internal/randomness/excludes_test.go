@@ -22,7 +22,8 @@ func TestExcludes(t *testing.T) {
 			for _, level := range []float64{1e-30, 1e-4, 1e-3, 0.01} {
 				if Excludes(sample, level) {
 					excluded++
-					require.Less(t, Judge(sample).Likelihood, level, "n %d level %v: %x", n, level, sample)
+					// That far out, Judge's normal approximations are not exact.
+					require.Less(t, Judge(sample).Likelihood, max(level, 1e-12), "n %d level %v: %x", n, level, sample)
 				}
 			}
 		}

@@ -20,6 +20,7 @@ const printable = 95.0 / 256
 type counts struct {
 	n            int
 	bytes        [256]uint16
+	equal        int    // pairs of equal bytes
 	planes       [8]int // bytes with bit i set
 	text         int    // bytes for which isText holds
 	transitions  int    // changes between neighbouring bits, most significant bit first
@@ -43,6 +44,7 @@ func (c *counts) count(sample []byte) {
 	printableRun, equalRun := 0, 0
 	previous, planes := -1, uint64(0)
 	for i, b := range sample {
+		c.equal += int(c.bytes[b])
 		c.bytes[b]++
 		planes += planesOf[b]
 		if i%255 == 254 { // before a byte of the word overflows
@@ -206,13 +208,7 @@ func entropySD(n int) float64 {
 }
 
 // pairs is the number of pairs of equal bytes, X. Pearson's chi-square is 512/n X + 256 - n, so that both are one test.
-func (c *counts) pairs() float64 {
-	x := 0
-	for _, k := range c.bytes {
-		x += int(k) * (int(k) - 1) / 2
-	}
-	return float64(x)
-}
+func (c *counts) pairs() float64 { return float64(c.equal) }
 
 // pairMoments are the exact mean, variance and third central moment of the number of equal pairs among n uniform bytes: any two
 // pairs are independent, of three only those that form a triangle are not.
@@ -253,12 +249,16 @@ func (c *counts) planesChiSquare() float64 {
 
 // nibbleChiSquare is Pearson's chi-square over the 16 values of a nibble (shift 4: the high one): 15 degrees of freedom.
 func (c *counts) nibbleChiSquare(shift int) float64 {
-	var nibbles [16]int
-	for b, k := range c.bytes {
-		nibbles[b>>shift&15] += int(k)
+	along, across := 16, 1 // from one value of the nibble to the next, and between bytes of one value
+	if shift == 0 {
+		along, across = across, along
 	}
 	x := 0
-	for _, k := range nibbles {
+	for v := range 16 {
+		k := 0
+		for i := range 16 {
+			k += int(c.bytes[(v*along+i*across)&255])
+		}
 		x += k * k
 	}
 	return 16*float64(x)/float64(c.n) - float64(c.n)
