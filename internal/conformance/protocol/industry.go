@@ -2,12 +2,12 @@ package protocol
 
 import (
 	"bytes"
-	"unicode/utf8"
+	"slices"
 
 	"github.com/cipherlens/cipherlens/internal/conformance"
 )
 
-var industry = []entry{
+var industry = slices.Concat([]entry{
 	{"dnp3", conformance.TCP, midstream, []uint16{20000}, streams(1, dnp3Size)},
 	{"dnp3", conformance.UDP, midstream, []uint16{20000}, datagrams(1, isDNP3)},
 	{"modbus", conformance.TCP, midstream, []uint16{502}, isModbus},
@@ -27,19 +27,7 @@ var industry = []entry{
 	{"dlms", conformance.UDP, midstream, []uint16{4059}, datagrams(1, isDLMS)},
 	{"ads", conformance.TCP, midstream, []uint16{48898}, streams(1, adsSize)},
 	{"synchrophasor", conformance.TCP, midstream, []uint16{4712}, streams(1, synchrophasorSize)},
-	{"someip", conformance.UDP, midstream, []uint16{30490}, datagrams(1, isSOMEIP)},
-	{"rtps", conformance.UDP, midstream, []uint16{7400, 7410}, datagrams(1, isRTPS)},
-	{"coap", conformance.UDP, midstream, []uint16{5683}, isCoAP},
-	{"tuya", conformance.UDP, midstream, []uint16{6667}, datagrams(1, func(m []byte) bool { return tuyaSize(m) == len(m) })},
-	{"tuya", conformance.TCP, midstream, []uint16{6668}, streams(1, tuyaSize)},
-	{"tplink", conformance.UDP, midstream, []uint16{9999}, datagrams(1, isTPLink)},
-	{"hl7", conformance.TCP, midstream, []uint16{2575}, streams(1, hl7Size)},
-	{"dicom", conformance.TCP, start, []uint16{104, 11112}, isDICOM},
-	{"fix", conformance.TCP, midstream, nil, streams(1, fixSize)},
-	{"smpp", conformance.TCP, midstream, []uint16{2775}, streams(1, smppSize)},
-	{"openflow", conformance.TCP, start, []uint16{6653, 6633}, isOpenFlow},
-	{"ceph", conformance.TCP, start, []uint16{6789, 3300}, isCeph},
-}
+}, devices, records)
 
 // crc16 is a CRC of 16 bits that takes the lowest bit first.
 func crc16(b []byte, polynomial, initial uint16) uint16 {
@@ -228,7 +216,8 @@ func isKNX(m []byte) bool {
 	return len(m) >= 6 && be16(m) == 0x0610 && m[2] >= 2 && m[2] <= 9 && be16(m[4:]) == len(m)
 }
 
-// hartSize wants HART-IP's header: version, type, kind of message and length, 2^-36.
+// hartSize wants HART-IP (TP10300): version, type, kind of message, and the length that this kind has; what it carries of HART ends with the
+// exclusive or of all before it. 2^-44.
 func hartSize(b []byte) int {
 	switch {
 	case len(b) < 8:
@@ -236,7 +225,26 @@ func hartSize(b []byte) int {
 	case b[0] != 1 && b[0] != 2 || b[1] > 3 && b[1] != 15 || b[2] > 4 || be16(b[6:]) < 8:
 		return -1
 	}
-	return be16(b[6:])
+	size := be16(b[6:])
+	switch b[2] {
+	case 0:
+		if size != 13 {
+			return -1
+		}
+	case 1, 2:
+		if size != 8 {
+			return -1
+		}
+	default:
+		sum := byte(0)
+		for _, c := range b[8:min(size, len(b))] {
+			sum ^= c
+		}
+		if size < 13 || size <= len(b) && sum != 0 {
+			return -1
+		}
+	}
+	return size
 }
 
 // finsSize wants FINS/TCP of Omron: its name and a length, 2^-48.
@@ -304,237 +312,4 @@ func synchrophasorSize(b []byte) int {
 		return -1
 	}
 	return size
-}
-
-// isSOMEIP knows AUTOSAR's SOME/IP: length, protocol version, type and return code, 2^-50.
-func isSOMEIP(m []byte) bool {
-	for range 16 {
-		if len(m) < 16 || m[12] != 1 || m[15] > 0x5e {
-			return false
-		}
-		switch m[14] &^ 0x20 {
-		case 0, 1, 2, 0x40, 0x41, 0x42, 0x80, 0x81, 0xc0, 0xc1:
-		default:
-			return false
-		}
-		size := be32(m[4:])
-		if size < 8 || uint64(size) > uint64(len(m)-8) {
-			return false
-		}
-		if m = m[8+size:]; len(m) == 0 {
-			return true
-		}
-	}
-	return false
-}
-
-// isRTPS knows DDS (OMG RTPS 2.x): name and version, 2^-40.
-func isRTPS(m []byte) bool {
-	return len(m) >= 16 && (string(m[:4]) == "RTPS" || string(m[:4]) == "RTPX") && m[4] >= 1 && m[4] <= 2 && m[5] <= 9
-}
-
-// isCoAP wants CoAP (RFC 7252), also LwM2M: every datagram's options end where its payload starts, and an answer repeats the
-// message number or a token of at least two bytes of the question: 2^-30.
-func isCoAP(v view) bool {
-	if !v.count(isCoAPMessage).all(2) {
-		return false
-	}
-	c, s := v.client.first(), v.server.first()
-	if len(c) < 4 || len(s) < 4 {
-		return false
-	}
-	token := int(c[0] & 15)
-	same := token >= 2 && s[0]&15 == c[0]&15 && string(c[4:4+token]) == string(s[4:4+token])
-	return same || be16(c[2:]) == be16(s[2:]) && s[0]>>4&3 >= 2
-}
-
-func isCoAPMessage(m []byte) bool {
-	if len(m) < 4 || m[0]>>6 != 1 || m[0]&15 > 8 || m[1]&31 > 15 {
-		return false
-	}
-	if class := m[1] >> 5; class == 1 || class == 3 || class >= 6 || m[1] == 0 && len(m) > 4 {
-		return false
-	}
-	r := read(m[4:])
-	r.skip(int(m[0] & 15))
-	option := 0
-	for r.left() > 0 && !r.short {
-		head := r.u8()
-		if head == 0xff {
-			return r.left() > 0
-		}
-		option += optionNumber(&r, head>>4)
-		value := r.take(optionNumber(&r, head&15))
-		if head>>4 == 15 || head&15 == 15 || !isCoAPOption(option, value) {
-			return false
-		}
-	}
-	return !r.short
-}
-
-// isCoAPOption checks an option against the registry of RFC 7252, 7641, 7959 and later ones: numbers, lengths, text.
-func isCoAPOption(number int, value []byte) bool {
-	switch number {
-	case 3, 8, 11, 15, 20, 35, 39: // host, paths, queries, proxies: text
-		return isUTF8Text(value)
-	case 5:
-		return len(value) == 0
-	case 6, 7, 12, 14, 17, 23, 27, 28, 60:
-		return len(value) <= 4
-	case 1, 4, 9, 16, 19, 31, 252, 258, 292:
-		return true
-	}
-	return false
-}
-
-func isUTF8Text(b []byte) bool {
-	for _, c := range b {
-		if c < 0x20 || c == 0x7f {
-			return false
-		}
-	}
-	return utf8.Valid(b)
-}
-
-// optionNumber is CoAP's way to write a number in four bits, or behind them.
-func optionNumber(r *cursor, nibble byte) int {
-	switch nibble {
-	case 13:
-		return 13 + int(r.u8())
-	case 14:
-		return 269 + int(r.u16())
-	}
-	return int(nibble)
-}
-
-// tuyaSize wants a message of Tuya's local protocol: magic before and after, and the length between, 2^-80. What it carries is encrypted.
-func tuyaSize(b []byte) int {
-	if len(b) < 24 {
-		return 0
-	}
-	header, size, tail := 16, uint32(0), uint32(0x0000aa55)
-	switch be32(b) {
-	case 0x000055aa:
-		size = be32(b[12:])
-	case 0x00006699:
-		header, size, tail = 18, be32(b[14:]), 0x00009966
-	default:
-		return -1
-	}
-	if tail == 0x00009966 {
-		size += 4 // the tail does not count there
-	}
-	if size < 8 || size > 1<<16 {
-		return -1
-	}
-	whole := header + int(size)
-	if whole <= len(b) && be32(b[whole-4:]) != tail {
-		return -1
-	}
-	return whole
-}
-
-// isTPLink knows JSON under TP-Link's running XOR, which starts with 171: all that comes out is text in braces, 2^-30 and less.
-func isTPLink(m []byte) bool {
-	if len(m) < 20 {
-		return false
-	}
-	key := byte(171)
-	for i, c := range m {
-		plain := c ^ key
-		key = c
-		if i == 0 && plain != '{' || i == len(m)-1 && plain != '}' || plain < 0x20 && plain != '\n' && plain != '\r' && plain != '\t' || plain > 0x7e {
-			return false
-		}
-	}
-	return true
-}
-
-// hl7Size wants HL7 version 2 in its minimal frame (MLLP): a vertical tab, the header segment, and text up to the frame's end.
-func hl7Size(b []byte) int {
-	const start, end = "\x0bMSH|", "\x1c\r"
-	switch {
-	case len(b) < len(start):
-		return 0
-	case string(b[:len(start)]) != start:
-		return -1
-	}
-	at := bytes.Index(b, []byte(end))
-	if at < 0 {
-		return 0
-	}
-	return at + len(end)
-}
-
-// dicomSize wants DICOM's units (PS3.8, 9.3): kind, a reserved zero and the length.
-func dicomSize(b []byte) int {
-	switch {
-	case len(b) < 6:
-		return 0
-	case b[0] < 1 || b[0] > 7 || b[1] != 0 || be32(b[2:]) > 1<<24:
-		return -1
-	}
-	return 6 + int(be32(b[2:]))
-}
-
-// isDICOM wants an association that is asked for: version, and two names in letters, 2^-90, then units whose lengths lead to each other.
-func isDICOM(v view) bool {
-	b := v.client.data
-	return len(b) >= 74 && b[0] == 1 && be16(b[6:]) == 1 && be16(b[8:]) == 0 && isText(b[10:42]) && isDICOMStream(v)
-}
-
-var isDICOMStream = streams(1, dicomSize)
-
-// fixSize wants FIX: version, and the length of the body, behind which are seven bytes of checksum.
-func fixSize(b []byte) int {
-	if len(b) < 24 {
-		return 0
-	}
-	version, rest, ok := bytes.Cut(b[:24], []byte("\x019="))
-	digits, _, closed := bytes.Cut(rest, []byte{1})
-	size := decimal(digits)
-	if !ok || !closed || size < 0 || !bytes.HasPrefix(version, []byte("8=FIX")) {
-		return -1
-	}
-	whole := len(version) + 3 + len(digits) + 1 + size
-	if string(version) == "8=FIXCOMP" { // compressed by zlib, without a checksum
-		return whole
-	}
-	return whole + len("10=000\x01")
-}
-
-// smppSize wants SMPP 3.4: length, command, status and a sequence number, 2^-60.
-func smppSize(b []byte) int {
-	if len(b) < 16 {
-		return 0
-	}
-	size, command := be32(b), be32(b[4:])&^0x80000000
-	if size < 16 || size > 1<<16 || be32(b[8:]) > 0x500 || command > 0x112 || command > 0x21 && command < 0x103 || be32(b[12:]) == 0 {
-		return -1
-	}
-	return int(size)
-}
-
-// isOpenFlow wants both sides to say hello with versions of OpenFlow and lengths that add up, 2^-36.
-func isOpenFlow(v view) bool {
-	c, s := v.client.data, v.server.data
-	return len(c) >= 8 && len(s) >= 8 && c[1]|s[1] == 0 && openFlowMessages(c) && openFlowMessages(s)
-}
-
-func openFlowMessages(b []byte) bool {
-	n, ok := framed(b, func(b []byte) int {
-		switch {
-		case len(b) < 8:
-			return 0
-		case b[0] < 1 || b[0] > 6 || b[1] > 35 || be16(b[2:]) < 8:
-			return -1
-		}
-		return be16(b[2:])
-	})
-	return ok && n > 0 && be16(b[2:]) <= 32
-}
-
-// isCeph wants both banners of Ceph.
-func isCeph(v view) bool {
-	return bytes.HasPrefix(v.client.data, []byte("ceph v")) && bytes.HasPrefix(v.server.data, []byte("ceph v"))
 }

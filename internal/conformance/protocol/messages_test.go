@@ -181,3 +181,31 @@ func TestTruncated(t *testing.T) {
 		}
 	}
 }
+
+// FuzzExamples changes and cuts what the examples say: nothing may fail, and whatever is recognized has a name.
+func FuzzExamples(f *testing.F) {
+	for _, e := range examples {
+		c := e.talk(f, nil)
+		first := 0
+		if len(c.Client.Segments) > 0 {
+			first = c.Client.Segments[0].Length
+		}
+		f.Add(e.transport == overTCP, c.Client.Data, c.Server.Data, uint16(first))
+	}
+	f.Fuzz(func(t *testing.T, tcp bool, client, server []byte, cut uint16) {
+		transport := uint8(conformance.UDP)
+		if tcp {
+			transport = conformance.TCP
+		}
+		split := func(b []byte) [][]byte {
+			n := min(int(cut), len(b))
+			return [][]byte{b[:n], b[n:]}
+		}
+		for _, port := range [...]uint16{40002, natTraversalPort} {
+			c := talk(transport, split(client), split(server))
+			c.ServerPort = port
+			j, ok := Recognize(c, conformance.Options{})
+			require.Equal(t, ok, j.Verdict == conformance.KnownProtocol && j.AppProtocol != "")
+		}
+	})
+}

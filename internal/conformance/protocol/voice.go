@@ -3,18 +3,16 @@ package protocol
 import (
 	"bytes"
 	"hash/crc32"
+	"slices"
 
 	"github.com/cipherlens/cipherlens/internal/conformance"
 )
 
-var voice = []entry{
+var voice = slices.Concat([]entry{
 	{"turn", conformance.UDP, midstream, []uint16{3478}, isTURN},
 	{"turn", conformance.TCP, midstream, []uint16{3478}, isTURN},
 	{"stun", conformance.UDP, midstream, []uint16{3478, 19302}, isSTUNFlow},
 	{"stun", conformance.TCP, midstream, []uint16{3478}, isSTUNFlow},
-	{"zoom", conformance.UDP, midstream, []uint16{8801}, isZoom},
-	{"rtp", conformance.UDP, midstream, nil, isRTP},
-	{"rtcp", conformance.UDP, midstream, nil, isRTCP},
 	{"iax", conformance.UDP, midstream, []uint16{4569}, isIAX},
 	{"skinny", conformance.TCP, start, []uint16{2000}, streams(2, skinnySize)},
 	{"mgcp", conformance.UDP, midstream, []uint16{2427, 2727}, datagrams(1, isMGCP)},
@@ -22,8 +20,7 @@ var voice = []entry{
 	{"h323", conformance.TCP, start, []uint16{1720}, isH323},
 	{"sip", conformance.UDP, midstream, []uint16{5060}, isSIPFlow},
 	{"sip", conformance.TCP, start, []uint16{5060}, isSIPFlow},
-	{"discord", conformance.UDP, midstream, nil, isDiscord},
-}
+}, media)
 
 const stunCookie = 0x2112a442
 
@@ -162,173 +159,6 @@ func isTURN(v view) bool {
 	return false
 }
 
-// isRTP wants media of RTP (RFC 3550), encrypted or not, behind the same few bytes in every packet: version, a source that stays, and
-// a sequence number that counts up. Each packet after the first of its source and direction has 32 bits of source and 10 of
-// sequence number; three are wanted. What is not RTP may be STUN, RTCP or one datagram in eight.
-func isRTP(v view) bool {
-	for _, at := range rtpOffsets {
-		if rtpAt(v, at) {
-			return true
-		}
-	}
-	return false
-}
-
-// rtpOffsets are how long headers before RTP are: none, TURN's channel data.
-var rtpOffsets = [...]int{0, 4}
-
-func rtpAt(v view, at int) bool {
-	s := share{}
-	for _, h := range v.sides() {
-		sources := rtpSources{}
-		for m := range h.each {
-			switch {
-			case at > 0 && !isChannelData(m):
-				if !isSTUN(m) {
-					s.other++
-				}
-			case sources.follows(m[min(at, len(m)):]):
-				s.known++
-			case !isSTUN(m) && !sources.fresh && !isRTCPPacket(m[min(at, len(m)):]):
-				s.other++
-			}
-		}
-	}
-	return s.most(3)
-}
-
-// rtpSources remembers the sources that spoke last in one direction.
-type rtpSources struct {
-	id       [4]uint32
-	sequence [4]int
-	used     int
-	fresh    bool // the last datagram started a source, or was sent again
-}
-
-// follows says whether m is the next packet of a source that is known.
-func (r *rtpSources) follows(m []byte) bool {
-	r.fresh = false
-	if !isRTPHeader(m) {
-		return false
-	}
-	id, sequence := be32(m[8:]), be16(m[2:])
-	for i := range min(r.used, len(r.id)) {
-		if r.id[i] != id {
-			continue
-		}
-		step := (sequence - r.sequence[i] + 64) & 0xffff
-		r.sequence[i] = sequence
-		r.fresh = step == 64 // sent again: says nothing new
-		return step < 128 && step != 64
-	}
-	r.id[r.used%len(r.id)], r.sequence[r.used%len(r.id)] = id, sequence
-	r.used++
-	r.fresh = r.used <= len(r.id)
-	return false
-}
-
-// isRTPHeader checks what one packet alone can show: version 2, not the payload types that RTCP's look like, and room for the
-// sources and the extension that the header speaks of.
-func isRTPHeader(m []byte) bool {
-	if len(m) < 12 || m[0]>>6 != 2 || m[1]&0x7f >= 72 && m[1]&0x7f <= 76 {
-		return false
-	}
-	at := 12 + 4*int(m[0]&15)
-	if m[0]&0x10 != 0 {
-		if at+4 > len(m) {
-			return false
-		}
-		at += 4 + 4*be16(m[at+2:])
-	}
-	return at <= len(m)
-}
-
-// isRTCPPacket knows a compound packet of RTCP (RFC 3550, 6.1), whose lengths end where the datagram does, or what SRTCP leaves
-// clear of one (RFC 3711, 3.4).
-func isRTCPPacket(m []byte) bool {
-	if len(m) < 8 || m[0]>>6 != 2 || m[1] < 192 || m[1] > 223 {
-		return false
-	}
-	return 4*be16(m[2:])+4 <= len(m)
-}
-
-// isRTCP wants RTCP without RTP: compound packets, the first of them a report, all whole. The lengths and types of one are 29 bits.
-// Encrypted ones need the same source in three of a direction.
-func isRTCP(v view) bool {
-	if v.count(isRTCPCompound).all(1) {
-		return true
-	}
-	n := 0
-	for _, h := range v.sides() {
-		var source uint32
-		for m := range h.each {
-			if !isRTCPPacket(m) || m[1] != 200 && m[1] != 201 && m[1] != 205 && m[1] != 206 {
-				return false
-			}
-			if be32(m[4:]) == source {
-				n++
-			}
-			source = be32(m[4:])
-		}
-	}
-	return n >= 2
-}
-
-func isRTCPCompound(m []byte) bool {
-	packets := 0
-	for len(m) > 0 {
-		if len(m) < 8 || m[0]>>6 != 2 || m[1] < 200 || m[1] > 207 || packets == 0 && m[1] > 201 {
-			return false
-		}
-		size := 4*be16(m[2:]) + 4
-		if size > len(m) || size < 8 {
-			return false
-		}
-		m = m[size:]
-		packets++
-	}
-	return packets > 0
-}
-
-// isZoom wants a greeting whose identity of 17 bytes the answer repeats, or Zoom's encapsulation around RTP whose source stays
-// (Michel et al., IMC 2022): type 5 and a sequence number for its servers, then the kind of media.
-func isZoom(v view) bool {
-	c, s := v.client.first(), v.server.first()
-	if len(c) >= 32 && len(s) >= 32 && c[0] == 1 && s[0] == 2 && c[1]|s[1] == 0 && string(c[3:20]) == string(s[3:20]) {
-		return true
-	}
-	known := 0
-	for _, h := range v.sides() {
-		sources := rtpSources{}
-		for m := range h.each {
-			if at := zoomMedia(m); at > 0 && sources.follows(m[at:]) {
-				known++
-			}
-		}
-	}
-	return known >= 4
-}
-
-// zoomMedia is where RTP starts in a datagram of Zoom, or 0.
-func zoomMedia(m []byte) int {
-	at := 0
-	if len(m) > 8 && m[0] == 5 {
-		at = 8
-	}
-	if len(m) < at+40 {
-		return 0
-	}
-	switch m[at] {
-	case 13:
-		return at + 27
-	case 15:
-		return at + 19
-	case 16:
-		return at + 24
-	}
-	return 0
-}
-
 // isIAX wants full frames of IAX2 (RFC 5456) with information elements that end where the datagram does; it starts with NEW, POKE or
 // REGREQ at sequence number 0. 2^-40; media comes in mini frames.
 func isIAX(v view) bool {
@@ -461,24 +291,6 @@ func isSIP(b []byte) bool {
 	}
 	header, _, ok := bytes.Cut(rest, []byte(":"))
 	return ok && len(header) > 0 && isText(header)
-}
-
-// isDiscord wants the discovery of one's own address that a voice call starts with (discord.com/developers, voice connections):
-// type 1, length 70, the source, zeros, and the answer with the same source; or its keepalives of eight bytes that count up. Beside
-// them is RTP only.
-func isDiscord(v view) bool {
-	c, s := v.client.first(), v.server.first()
-	if len(c) == 74 && be32(c) == 0x00010046 && allZero(c[8:72]) {
-		answered := len(s) == 0 || len(s) == 74 && be32(s) == 0x00020046 && string(s[4:8]) == string(c[4:8])
-		return answered && v.count(func(m []byte) bool {
-			return len(m) == 74 && m[0] == 0 || isDiscordKeepalive(m) || isRTPHeader(m) || isRTCPPacket(m)
-		}).most(1)
-	}
-	return v.count(isDiscordKeepalive).all(1)
-}
-
-func isDiscordKeepalive(m []byte) bool {
-	return len(m) == 8 && be32(m) == 0x1337cafe && le32(m[4:]) < 1<<20
 }
 
 func allZero(b []byte) bool {
