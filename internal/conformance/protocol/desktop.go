@@ -72,16 +72,27 @@ func rdpDatagrams(v view) bool {
 	if flags&1 != 0 {
 		return (ack == ^uint32(0) || flags&4 != 0) && up >= 1132 && up <= 1232 && down >= 1132 && down <= 1232 && len(b) >= 1132 && zero(b[len(b)-256:])
 	}
-	return flags == 0x000c && (rdpRecord(b[16:]) || rdpRecord(b[20:]))
+	if flags == 0x0008 { // data without an acknowledgement
+		return rdpRecord(b[16:])
+	}
+	acknowledged := 8 + 2 + (int(b[8])<<8 | int(b[9]))
+	payload := (acknowledged+3)&^3 + 8
+	return flags == 0x000c && payload < len(b) && rdpRecord(b[payload:])
 }
 
-// rdpRecord says whether b is one handshake record of TLS or DTLS.
+// rdpRecord says whether b is records of TLS, or a handshake record of DTLS.
 func rdpRecord(b []byte) bool {
 	switch {
 	case len(b) >= 13 && has(b, "\x16\xfe"):
 		return b[2] >= 0xfd && int(binary.BigEndian.Uint16(b[11:])) == len(b)-13
-	case len(b) >= 5 && has(b, "\x16\x03"):
-		return b[2] <= 3 && int(binary.BigEndian.Uint16(b[3:])) == len(b)-5
+	case len(b) >= 5:
+		n, ok := side{data: b}.chain(8, 5, func(b []byte) int {
+			if b[0] < 20 || b[0] > 23 || b[1] != 3 || b[2] < 1 || b[2] > 3 {
+				return -1
+			}
+			return 5 + int(binary.BigEndian.Uint16(b[3:]))
+		})
+		return ok && n > 0
 	}
 	return false
 }

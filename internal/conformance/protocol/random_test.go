@@ -83,7 +83,7 @@ func TestDisguisedIsNoProtocol(t *testing.T) {
 		"ssh with a packet":     []byte("SSH-2.0-OpenSSH_9.0\r\n\x00\x00"),
 		"rtp":                   unhex("8060"),
 		"utp":                   unhex("0100"),
-		"stun":                  unhex("000100002112a442"),
+		"stun":                  unhex("000100002112a442b7e7a701bc34d686fa87dfaec0ffee00"),
 		"srtp of v2ray":         unhex("80600001"),
 		"wechat video":          unhex("a10800001234001011182330cc10"),
 		"wireguard initiation":  unhex("01000000"),

@@ -260,7 +260,7 @@ func memcachedUDP(v view) bool {
 		return false
 	}
 	l, _, ok := line(ask[8:])
-	return ok && ascii(l) && letter(l[0]) && len(answer) > 8 && answer[0] == ask[0] && answer[1] == ask[1] && memcachedAnswer(answer[8:])
+	return ok && len(l) > 0 && ascii(l) && letter(l[0]) && len(answer) > 8 && answer[0] == ask[0] && answer[1] == ask[1] && memcachedAnswer(answer[8:])
 }
 
 // fastCGI is records of FastCGI 1.0: the first begins a request with a role, all others have its id. 2^-80.
