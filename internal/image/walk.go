@@ -55,10 +55,8 @@ func (p *places) look(name string) (found, error) {
 		return found{}, errBudget
 	}
 	var f found
-	if real, err := p.root.Resolve(name); err == nil {
-		if info, err := p.root.Stat(real); err == nil && info.Mode().IsRegular() {
-			f = found{real, info}
-		}
+	if real, info, err := p.root.Locate(name); err == nil && info.Mode().IsRegular() {
+		f = found{real, info}
 	}
 	p.known[name] = f
 	return f, nil

@@ -40,17 +40,30 @@ var ErrAutomount = errors.New("an automounter's folder is not looked into")
 // Root is the file system of one host. Its methods may be called at the same time.
 type Root struct {
 	root       *os.Root
+	top        *os.File // the same folder, where Locate begins
 	dir        string
 	automounts []string // folders that are not looked into
 }
 
 // Open opens the host whose "/" is at dir.
 func Open(dir string) (*Root, error) {
+	info, err := os.Stat(dir) // first: opening a FIFO would wait for a writer
+	if err == nil && !info.IsDir() {
+		err = &fs.PathError{Op: "open", Path: dir, Err: unix.ENOTDIR}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("root: %w", err)
+	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, fmt.Errorf("root: %w", err)
 	}
-	r := &Root{root: root, dir: dir}
+	top, err := root.OpenFile(".", os.O_RDONLY|unix.O_DIRECTORY, 0)
+	if err != nil {
+		_ = root.Close()
+		return nil, fmt.Errorf("root: %w", err)
+	}
+	r := &Root{root: root, top: top, dir: dir}
 	if r.Live() {
 		r.automounts = automounts
 	}
@@ -58,7 +71,7 @@ func Open(dir string) (*Root, error) {
 }
 
 // Close releases the Root; files opened through it stay open.
-func (r *Root) Close() error { return r.root.Close() }
+func (r *Root) Close() error { return errors.Join(r.top.Close(), r.root.Close()) }
 
 // Dir is the folder that Open was given.
 func (r *Root) Dir() string { return r.dir }
@@ -69,59 +82,8 @@ func (r *Root) Live() bool { return path.Clean(r.dir) == "/" }
 // Resolve gives the absolute path, free of links, that name leads to on that host. A name that is not absolute is taken
 // from "/". The last component must exist.
 func (r *Root) Resolve(name string) (string, error) {
-	real, _, err := r.resolve(name)
+	real, _, err := r.Locate(name)
 	return real, err
-}
-
-// resolve also describes what is there; the description is nil for "/".
-func (r *Root) resolve(name string) (string, fs.FileInfo, error) {
-	if strings.IndexByte(name, 0) >= 0 {
-		return "", nil, &fs.PathError{Op: "resolve", Path: name, Err: fs.ErrInvalid}
-	}
-	todo := split(name)
-	done := make([]string, 0, len(todo))
-	var found fs.FileInfo // of the last of done
-	links := 0
-	for steps := 0; len(todo) > 0; steps++ {
-		if steps > maxSteps || len(done) > maxDepth {
-			return "", nil, &fs.PathError{Op: "open", Path: name, Err: unix.ENAMETOOLONG}
-		}
-		if slices.Contains(r.automounts, "/"+strings.Join(done, "/")) {
-			return "", nil, &fs.PathError{Op: "open", Path: name, Err: ErrAutomount}
-		}
-		part := todo[0]
-		todo = todo[1:]
-		if part == ".." {
-			if found != nil && !found.IsDir() {
-				return "", nil, &fs.PathError{Op: "open", Path: name, Err: unix.ENOTDIR}
-			}
-			done, found = done[:max(0, len(done)-1)], nil
-			continue
-		}
-		at := strings.Join(append(done, part), "/")
-		info, err := r.root.Lstat(at)
-		if err != nil {
-			return "", nil, &fs.PathError{Op: "open", Path: name, Err: cause(err)}
-		}
-		if info.Mode()&fs.ModeSymlink == 0 {
-			done, found = append(done, part), info
-			continue
-		}
-		if links++; links > maxLinks {
-			return "", nil, &fs.PathError{Op: "open", Path: name, Err: unix.ELOOP}
-		}
-		target, err := r.root.Readlink(at)
-		if err != nil {
-			return "", nil, &fs.PathError{Op: "readlink", Path: name, Err: cause(err)}
-		}
-		if path.IsAbs(target) {
-			done = done[:0]
-		}
-		// A link's target is a path of its own: the folder that it begins in is one, whatever was found last.
-		found = nil
-		todo = append(split(target), todo...)
-	}
-	return "/" + strings.Join(done, "/"), found, nil
 }
 
 // split cuts a path into its components without "" and ".".
@@ -150,14 +112,9 @@ func (r *Root) Open(name string) (*os.File, error) {
 	if f := r.openPlain(name); f != nil {
 		return f, nil
 	}
-	real, info, err := r.resolve(name)
-	switch {
-	case err != nil:
+	real, info, err := r.Locate(name)
+	if err != nil {
 		return nil, err
-	case info == nil || !info.Mode().IsRegular():
-		if info, err = r.root.Lstat(rel(real)); err != nil {
-			return nil, &fs.PathError{Op: "open", Path: name, Err: cause(err)}
-		}
 	}
 	if err := regular(name, info); err != nil {
 		return nil, err
@@ -241,15 +198,8 @@ func (r *Root) ReadFile(name string, limit int64) ([]byte, error) {
 
 // Stat describes what name leads to, through links.
 func (r *Root) Stat(name string) (fs.FileInfo, error) {
-	real, err := r.Resolve(name)
-	if err != nil {
-		return nil, err
-	}
-	info, err := r.root.Lstat(rel(real))
-	if err != nil {
-		return nil, &fs.PathError{Op: "stat", Path: name, Err: cause(err)}
-	}
-	return info, nil
+	_, info, err := r.Locate(name)
+	return info, err
 }
 
 // ReadDir lists a folder, sorted by name. Beyond limit entries it gives those it has and ErrTooLarge.
