@@ -49,9 +49,10 @@ func isAttributes(m []byte, align int) bool {
 	return true
 }
 
-// isClassicSTUN knows a message of RFC 3489, which has no cookie: type and length are 28 bits, and an attribute's kind and length 20 more.
+// isClassicSTUN knows a message of RFC 3489, which has no cookie (nor have some of Microsoft's): type and length are 27 bits, and an
+// attribute's kind and length 20 more.
 func isClassicSTUN(m []byte) bool {
-	if len(m) < 20 || be16(m[2:]) != len(m)-20 || m[0]&^1 != 0 || m[1]&^0x13 != 0 || m[1]&3 == 0 {
+	if len(m) < 20 || be16(m[2:]) != len(m)-20 || m[0]&^1 != 0 || m[1]&^0x1f != 0 || m[1]&15 == 0 {
 		return false
 	}
 	for at := 20; at < len(m); {
@@ -174,7 +175,7 @@ func isIAXFrame(m []byte) bool {
 		return false
 	}
 	for at := 12; at < len(m); at += 2 + int(m[at+1]) {
-		if at+2 > len(m) || at+2+int(m[at+1]) > len(m) || m[at] > 64 {
+		if at+2 > len(m) || at+2+int(m[at+1]) > len(m) {
 			return false
 		}
 	}
