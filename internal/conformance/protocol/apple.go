@@ -49,7 +49,10 @@ func isTimingPacket(m []byte) bool {
 
 // isRemoteDesktop knows Apple Remote Desktop's query for computers, and what they answer with their length in the third and fourth byte.
 func isRemoteDesktop(m []byte) bool {
-	return len(m) >= 6 && m[0] == 0 && be16(m[2:]) == len(m)-4 && (m[1] == 0x14 || m[1] == 0x10) && m[4] == 0 && m[5] <= 8 && (len(m) > 128 || allZero(m[6:]) || len(m) == 6)
+	if len(m) < 6 || m[0] != 0 || m[1] != 0x14 && m[1] != 0x10 || be16(m[2:]) != len(m)-4 || m[4] != 0 || m[5] > 8 {
+		return false
+	}
+	return len(m) > 128 || allZero(m[6:])
 }
 
 // isKDEConnect knows the announcement of KDE Connect: one line of JSON of its own kind.

@@ -68,7 +68,10 @@ func isQuake(v view) bool {
 		if len(m) < 8 || be32(m) != connectionless {
 			return false
 		}
-		for _, word := range [...]string{"getinfo", "getstatus", "getchallenge", "getservers", "infoResponse", "statusResponse", "challengeResponse", "connect", "status\n", "print\n", "ping"} {
+		for _, word := range [...]string{
+			"getinfo", "getstatus", "getchallenge", "getservers", "infoResponse", "statusResponse", "challengeResponse",
+			"connect", "status\n", "print\n",
+		} {
 			if bytes.HasPrefix(m[4:], []byte(word)) {
 				return true
 			}

@@ -177,8 +177,9 @@ func zoomMedia(m []byte) int {
 	return 0
 }
 
-// isDiscord wants what a voice call of Discord starts with, the discovery of one's own address (discord.com/developers, voice connections: kind, length
-// 70, the source, text, zeros), or its keepalives of eight bytes that count up: 2^-44. Beside them is RTP and RTCP only.
+// isDiscord wants what a voice call of Discord starts with, the discovery of one's own address (discord.com/developers, voice
+// connections: kind, length 70, the source, text, zeros), or its keepalives of eight bytes that count up: 2^-44. Beside them is RTP
+// and RTCP only.
 func isDiscord(v view) bool {
 	found := isDiscovery(v.client.first()) || isDiscovery(v.server.first()) || v.count(isDiscordKeepalive).known > 0
 	return found && v.count(func(m []byte) bool {
