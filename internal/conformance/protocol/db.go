@@ -370,7 +370,7 @@ func cassandra(v view) bool {
 		return false
 	}
 	if m == 0 {
-		return n > 1 || b[4] == 1
+		return bytes.Contains(b, []byte("CQL_VERSION"))
 	}
 	s := v.server.data
 	return bytes.Equal(b[2:4], s[2:4]) && (s[4] == 0 || s[4] == 2 || s[4] == 3 || s[4] == 6)
