@@ -59,7 +59,7 @@ Without osquery, its commands look at capture files, at a mounted macOS volume, 
 				return cmd.Help()
 			}
 			o.timeout, o.interval = time.Duration(timeout)*time.Second, time.Duration(interval)*time.Second
-			return serveHost(cmd.Context(), o, newLogger(cmd.ErrOrStderr(), o.verbose))
+			return serveHost(cmd.Context(), o, newLogger(cmd.ErrOrStderr(), slog.LevelInfo, o.verbose))
 		},
 	}
 	f := root.Flags()
@@ -72,8 +72,8 @@ Without osquery, its commands look at capture files, at a mounted macOS volume, 
 	return root
 }
 
-func newLogger(w io.Writer, verbose bool) *slog.Logger {
-	level := slog.LevelInfo
+// newLogger logs from level on, or everything.
+func newLogger(w io.Writer, level slog.Level, verbose bool) *slog.Logger {
 	if verbose {
 		level = slog.LevelDebug
 	}

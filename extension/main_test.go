@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -35,7 +36,7 @@ func initialised(args []string) int {
 // panicking is the extension with one more table, which panics.
 func panicking(args []string) int {
 	root := newRootCommand()
-	log := newLogger(os.Stderr, true)
+	log := newLogger(os.Stderr, slog.LevelInfo, true)
 	b, err := newBench(benchOptions{root: "/", settings: config.NewStore(config.Path()), log: log})
 	if err != nil {
 		return 3

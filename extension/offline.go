@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"runtime"
 	"time"
@@ -48,7 +49,7 @@ func (s *subject) open(ctx context.Context, cmd *cobra.Command) (*session, error
 	}
 	stderr := cmd.ErrOrStderr()
 	show := newProgress(stderr, len(s.captures))
-	log := newLogger(lineClearer{stderr, show}, s.verbose)
+	log := newLogger(lineClearer{stderr, show}, slog.LevelWarn, s.verbose)
 	b, err := newBench(benchOptions{root: s.root, captures: s.captures, live: s.live(), settings: settings, log: log, progress: show.capture})
 	if err != nil {
 		return nil, err
