@@ -10,6 +10,7 @@ var games = []entry{
 	{"source_engine", conformance.UDP, midstream, []uint16{27015}, isSourceEngine},
 	{"quake", conformance.UDP, midstream, []uint16{27960, 26000}, isQuake},
 	{"steam", conformance.UDP, midstream, []uint16{27036}, datagrams(1, isSteamDiscovery)},
+	{"steam", conformance.TCP, start, []uint16{27017}, isSteamConnection},
 	{"raknet", conformance.UDP, midstream | turned, []uint16{19132}, isRakNet},
 	{"minecraft", conformance.TCP, start, []uint16{25565}, isMinecraft},
 	{"teamspeak", conformance.UDP, midstream, []uint16{9987}, isTeamSpeak},
@@ -88,6 +89,23 @@ func isSteamDiscovery(m []byte) bool {
 	header := le32(m[8:])
 	return header <= uint32(len(m)-16) && le32(m[12+header:]) <= uint32(len(m))-16-header
 }
+
+// isSteamConnection wants the connection of Steam's client (github.com/SteamRE/SteamKit): a length and "VT01" before every message in both
+// directions, and the server's request to encrypt first, to which no job belongs: 2^-200. What follows is encrypted.
+func isSteamConnection(v view) bool {
+	s := v.server.data
+	return len(s) >= 28 && le32(s[8:]) == 1303 && bytes.Count(s[12:28], []byte{0xff}) == 16 && isSteamStream(v)
+}
+
+var isSteamStream = streams(1, func(b []byte) int {
+	switch {
+	case len(b) < 8:
+		return 0
+	case string(b[4:8]) != "VT01" || le32(b) > 1<<24:
+		return -1
+	}
+	return 8 + int(le32(b))
+})
 
 // rakNetMagic marks what RakNet sends before there is a connection ("offline message ID").
 const rakNetMagic = "\x00\xff\xff\x00\xfe\xfe\xfe\xfe\xfd\xfd\xfd\xfd\x12\x34\x56\x78"

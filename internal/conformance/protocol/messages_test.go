@@ -78,6 +78,13 @@ var examples = []example{
 	{"gtp", "3GPP TS 29.274, 7.1.1: Echo Request with Recovery", overUDP, []said{"x 40 01 0009 000001 00 03 0001 00 0a"}, nil, 0},
 	{"teredo", "RFC 4380, 5.2.1: Router Solicitation behind authentication", overUDP, []said{
 		"x 0001 0000 1122334455667788 00 60000000 0008 3a ff fe80000000000000 8000f227bec18bf9 ff02000000000000 0000000000000002 8500 7d38 00000000"}, nil, 0},
+	{"rtp", "RFC 3550, 5.1: four packets of one source", overUDP, []said{
+		said("x 8000 0001 000000a0 11223344" + strings.Repeat("d5", 160)), said("x 8000 0002 00000140 11223344" + strings.Repeat("55", 160)),
+		said("x 8000 0003 000001e0 11223344" + strings.Repeat("d5", 160)), said("x 8000 0004 00000280 11223344" + strings.Repeat("55", 160))}, nil, 0},
+	{"dnscrypt", "dnscrypt.info/protocol, 9 and 10: the answer repeats the nonce", overUDP, []said{
+		said("x 0102030405060708" + strings.Repeat("b1", 32) + "c1c2c3c4c5c6c7c8c9cacbcc" + strings.Repeat("7d", 272))}, []said{
+		said("x 7236666e76576a38 c1c2c3c4c5c6c7c8c9cacbcc d1d2d3d4d5d6d7d8d9dadbdc" + strings.Repeat("3b", 272))}, 0},
+	{"tailscale", "tailscale.com/disco: magic, key, nonce, box", overUDP, []said{said("x 5453f09f92ac" + strings.Repeat("4f", 32) + strings.Repeat("29", 24) + strings.Repeat("e8", 30))}, nil, 0},
 	{"sip", "RFC 3261, 24.1", overUDP, []said{"REGISTER sip:registrar.biloxi.com SIP/2.0\r\nVia: SIP/2.0/UDP bobspc.biloxi.com:5060;branch=z9hG4bKnashds7\r\nMax-Forwards: 70\r\n\r\n"},
 		[]said{"SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP bobspc.biloxi.com:5060;branch=z9hG4bKnashds7\r\n\r\n"}, 0},
 	{"mgcp", "RFC 3435, 3.5.2", overUDP, []said{"AUEP 1202 aaln/1@rgw-2567.whatever.net MGCP 1.0\n"}, []said{"200 1202 OK\n"}, 0},
@@ -102,6 +109,10 @@ var examples = []example{
 	{"fix", "FIX 4.2 volume 2: heartbeat", overTCP, []said{"8=FIX.4.2\x019=49\x0135=0\x0134=2\x0149=BRKR\x0156=INVMGR\x0152=19980604-07:58:28\x0110=235\x01"}, nil, 0},
 	{"smpp", "SMPP 3.4, 4.11.1: enquire_link", overTCP, []said{"x 00000010 00000015 00000000 00000001"}, []said{"x 00000010 80000015 00000000 00000001"}, 0},
 	{"source_engine", "developer.valvesoftware.com/wiki/Server_queries", overUDP, []said{"x ffffffff54536f7572636520456e67696e6520517565727900"}, nil, 0},
+	{"steam", "SteamKit: ChannelEncryptRequest", overTCP, []said{}, []said{"x 1c000000 56543031 17050000 ffffffffffffffff ffffffffffffffff 01000000 01000000"}, 0},
+	{"mosh", "mosh 1.4, crypto.cc: numbers of both directions", overUDP, []said{
+		said("x 0000000000000000" + strings.Repeat("6c", 60)), said("x 0000000000000001" + strings.Repeat("0e", 70))}, []said{
+		said("x 8000000000000000" + strings.Repeat("f2", 50))}, 0},
 	{"raknet", "RakNet: open connection request and reply", overUDP, []said{said("x 05 00ffff00fefefefefdfdfdfd12345678 0b" + strings.Repeat("00", 40))},
 		[]said{"x 06 00ffff00fefefefefdfdfdfd12345678 1122334455667788 00 05d4"}, 0},
 	{"natpmp", "RFC 6886, 3.3", overUDP, []said{"x 0002 0000 1388 1388 00000e10"}, []said{"x 0082 0000 00000064 1388 1388 00000e10"}, 0},
