@@ -16,36 +16,53 @@ import (
 // A format is a compressed or media format: it says by its magic and a partial parse whether bytes start with it.
 type format struct {
 	name   string
+	first  string // the bytes that it may begin with; empty: any
 	begins func(b []byte) bool
+
+	reasons []string // of the verdict
 }
 
 // formats are asked in this order. Where a magic is shorter than four bytes, begins checks what follows it.
 var formats = []format{
-	{"gzip", isGzip},
-	{"zlib", isZlib},
-	{"zstd", isZstd},
-	{"lz4", isLZ4},
-	{"bzip2", isBzip2},
-	{"xz", isXZ},
-	{"7z", magic("7z\xbc\xaf\x27\x1c")},
-	{"zip", isZip},
-	{"rar", magic("Rar!\x1a\x07")},
-	{"jpeg", isJPEG},
-	{"png", isPNG},
-	{"gif", magic("GIF87a", "GIF89a")},
-	{"riff", isRIFF},
-	{"mp4", isMP4},
-	{"webm", magic("\x1a\x45\xdf\xa3")},
-	{"ogg", magic("OggS\x00")},
-	{"flac", magic("fLaC\x00\x00\x00\x22")},
-	{"flv", magic("FLV\x01\x01", "FLV\x01\x04", "FLV\x01\x05")},
-	{"mp3", isMP3},
-	{"aac", isADTS},
-	{"mpegts", isMPEGTS},
-	{"snappy", magic("\xff\x06\x00\x00sNaPpY")},
-	{"deflate", isDeflate},
-	{"pdf", magic("%PDF-1.", "%PDF-2.")},
+	{name: "gzip", first: "\x1f", begins: isGzip},
+	{name: "zlib", first: "\x08\x18\x28\x38\x48\x58\x68\x78", begins: isZlib},
+	{name: "zstd", first: "\x28", begins: isZstd},
+	{name: "lz4", first: "\x04", begins: isLZ4},
+	{name: "bzip2", first: "B", begins: isBzip2},
+	{name: "xz", first: "\xfd", begins: isXZ},
+	{name: "7z", first: "7", begins: magic("7z\xbc\xaf\x27\x1c")},
+	{name: "zip", first: "P", begins: isZip},
+	{name: "rar", first: "R", begins: magic("Rar!\x1a\x07")},
+	{name: "jpeg", first: "\xff", begins: isJPEG},
+	{name: "png", first: "\x89", begins: isPNG},
+	{name: "gif", first: "G", begins: magic("GIF87a", "GIF89a")},
+	{name: "riff", first: "R", begins: isRIFF},
+	{name: "mp4", begins: isMP4},
+	{name: "webm", first: "\x1a", begins: magic("\x1a\x45\xdf\xa3")},
+	{name: "ogg", first: "O", begins: magic("OggS\x00")},
+	{name: "flac", first: "f", begins: magic("fLaC\x00\x00\x00\x22")},
+	{name: "flv", first: "F", begins: magic("FLV\x01\x01", "FLV\x01\x04", "FLV\x01\x05")},
+	{name: "mp3", first: "I\xff", begins: isMP3},
+	{name: "aac", first: "\xff", begins: isADTS},
+	{name: "mpegts", first: "\x47", begins: isMPEGTS},
+	{name: "snappy", first: "\xff", begins: magic("\xff\x06\x00\x00sNaPpY")},
+	{name: "deflate", begins: isDeflate},
+	{name: "pdf", first: "%", begins: magic("%PDF-1.", "%PDF-2.")},
 }
+
+// formatsBy are the formats that may begin with a byte.
+var formatsBy = func() (by [256][]*format) {
+	for i := range formats {
+		f := &formats[i]
+		f.reasons = []string{"compressed_" + f.name}
+		for b := range by {
+			if f.first == "" || strings.IndexByte(f.first, byte(b)) >= 0 {
+				by[b] = append(by[b], f)
+			}
+		}
+	}
+	return by
+}()
 
 func magic(any ...string) func([]byte) bool {
 	return func(b []byte) bool {
@@ -58,17 +75,17 @@ func magic(any ...string) func([]byte) bool {
 	}
 }
 
-// compressedFormat names the format that b starts with, or gives "".
-func compressedFormat(b []byte) string {
+// compressedFormat is the format that b starts with, or nil.
+func compressedFormat(b []byte) *format {
 	if len(b) < minCompressed {
-		return ""
+		return nil
 	}
-	for _, f := range formats {
+	for _, f := range formatsBy[b[0]] {
 		if f.begins(b) {
-			return f.name
+			return f
 		}
 	}
-	return ""
+	return nil
 }
 
 // minCompressed is how many bytes a compressed format needs to be known, at least.
@@ -113,18 +130,6 @@ func inflate(b []byte) (used, length int, sum uint32, err error) {
 		}
 	}
 	return len(b) - f.source.Len(), length, hash.Sum32(), nil
-}
-
-// isDeflate wants a bare stream that ends where the message ends, or goes on for long. What follows from blocks without
-// compression, or from very few bytes, says nothing.
-func isDeflate(b []byte) bool {
-	const whole, part = 24, 256
-	kind := b[0] >> 1 & 3
-	if len(b) < whole || kind != 1 && kind != 2 || kind == 2 && (b[0]>>3 > 29 || b[1]&31 > 29) {
-		return false
-	}
-	used, _, _, err := inflate(b)
-	return err == nil && used == len(b) || errors.Is(err, io.ErrUnexpectedEOF) && len(b) >= part
 }
 
 // isGzip checks the header of RFC 1952 and inflates.

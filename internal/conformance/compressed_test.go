@@ -55,11 +55,15 @@ func TestCompressedFormats(t *testing.T) {
 		"zip":   []byte("PK\x03\x04\x14\x00\x08\x00\x08\x00\x00\x00\x21\x00"),
 		"pdf":   []byte("%PDF-1.7\n%\xe2\xe3\xcf\xd3\n"),
 	} {
-		require.Equal(t, want, compressedFormat(b))
+		f := compressedFormat(b)
+		require.NotNil(t, f, want)
+		require.Equal(t, want, f.name)
 		if want == "deflate" {
 			continue // a bare stream is known by its end
 		}
-		require.Equal(t, want, compressedFormat(b[:max(minCompressed, len(b)-len(b)/8)]), "cut: %s", want)
+		f = compressedFormat(b[:max(minCompressed, len(b)-len(b)/8)])
+		require.NotNil(t, f, "cut: %s", want)
+		require.Equal(t, want, f.name)
 	}
 }
 
@@ -78,12 +82,45 @@ func TestCompressedByChance(t *testing.T) {
 		for range 1000 {
 			b := noise(r, n)
 			for h := 0; h <= maxSearched; h++ {
-				if compressedFormat(b[h:]) != "" {
+				if compressedFormat(b[h:]) != nil {
 					found++
 				}
 			}
 		}
 		require.LessOrEqual(t, found, 3, "%d bytes", n)
+	}
+}
+
+// TestDeflateBegins checks that what is left out without inflating is what inflating refuses, on noise and on what Go's encoder makes.
+func TestDeflateBegins(t *testing.T) {
+	t.Parallel()
+	r := source("deflate begins")
+	for range 20000 {
+		b := noise(r, 64)
+		b[0] = b[0]&^6 | 2<<(r.IntN(2)) // fixed or dynamic
+		begins := fixedBegins(b)
+		if b[0]&6 == 4 {
+			begins = dynamicBegins(b)
+		}
+		if _, _, _, err := inflate(b); !begins {
+			require.ErrorAs(t, err, new(flate.CorruptInputError), "%x", b)
+		}
+	}
+	for level := flate.HuffmanOnly; level <= flate.BestCompression; level++ {
+		for n := 1; n < 3000; n = n*3/2 + 1 {
+			var b bytes.Buffer
+			w, err := flate.NewWriter(&b, level)
+			require.NoError(t, err)
+			_, err = w.Write(command(1, n))
+			require.NoError(t, err)
+			require.NoError(t, w.Close())
+			switch b.Bytes()[0] & 6 {
+			case 2:
+				require.True(t, fixedBegins(b.Bytes()), "%d bytes at level %d", n, level)
+			case 4:
+				require.True(t, dynamicBegins(b.Bytes()), "%d bytes at level %d", n, level)
+			}
+		}
 	}
 }
 

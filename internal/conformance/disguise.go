@@ -2,19 +2,19 @@ package conformance
 
 import (
 	"encoding/binary"
-	"hash/fnv"
 )
 
 // A disguise is a publicly known way to mask a tunnel's own headers. Masked headers are not uniform bytes, but what they hide is
 // proven by undoing the mask.
 type disguise struct {
-	name, app string
-	hides     func(c *Conversation, sides [2]carried) (header int, ok bool)
+	app     string
+	reasons []string
+	hides   func(c *Conversation, sides *[2]side) (header int, ok bool)
 }
 
 var disguises = []disguise{
-	{"mkcp_mask", "mkcp", isMKCP},
-	{"openvpn_mask", "openvpn", isMaskedOpenVPN},
+	{"mkcp", []string{"mkcp_mask"}, isMKCP},
+	{"openvpn", []string{"openvpn_mask"}, isMaskedOpenVPN},
 }
 
 // mkcpHeaders are the lengths of the headers that V2Ray's mKCP puts before its datagrams: none, those of SRTP, uTP and WireGuard,
@@ -23,14 +23,15 @@ var mkcpHeaders = []int{0, 4, 13}
 
 // isMKCP undoes V2Ray's "simple" mask of mKCP (transport/internet/kcp/crypt.go): each byte was XORed with the one four before
 // it, and the first four are the FNV-1a hash of the rest, so that each datagram proves itself.
-func isMKCP(c *Conversation, sides [2]carried) (int, bool) {
+func isMKCP(c *Conversation, sides *[2]side) (int, bool) {
 	if c.Transport != UDP {
 		return 0, false
 	}
 	for _, h := range mkcpHeaders {
 		proven := 0
-		for _, s := range sides {
-			for _, m := range s.units[:min(len(s.units), 4)] {
+		for i := range sides {
+			all := sides[i].whole
+			for _, m := range all[:min(len(all), 4)] {
 				if !mkcpUnmasks(m[min(h, len(m)):]) {
 					proven = -maxMessages
 				}
@@ -48,14 +49,15 @@ func mkcpUnmasks(b []byte) bool {
 	if len(b) < 6 {
 		return false
 	}
-	plain := make([]byte, len(b))
-	copy(plain, b[:4])
-	for i := 4; i < len(b); i++ {
-		plain[i] = b[i] ^ b[i-4]
+	if int(b[4]^b[0])<<8|int(b[5]^b[1]) != len(b)-6 {
+		return false
 	}
-	sum := fnv.New32a()
-	_, _ = sum.Write(plain[4:])
-	return int(binary.BigEndian.Uint16(plain[4:])) == len(b)-6 && sum.Sum32() == binary.BigEndian.Uint32(plain)
+	const offset, prime = 2166136261, 16777619
+	sum := uint32(offset)
+	for i := 4; i < len(b); i++ {
+		sum = (sum ^ uint32(b[i]^b[i-4])) * prime
+	}
+	return sum == binary.BigEndian.Uint32(b)
 }
 
 // Opcodes of OpenVPN (ssl_pkt.h), in the upper five bits of a packet's first byte.
@@ -79,16 +81,24 @@ const (
 
 // isMaskedOpenVPN finds OpenVPN behind the "scramble" patches: every mask leaves the first byte XORed with one constant,
 // so that the order of opcodes gives it away (after Xue et al., USENIX Security 2022).
-func isMaskedOpenVPN(c *Conversation, sides [2]carried) (int, bool) {
+func isMaskedOpenVPN(c *Conversation, sides *[2]side) (int, bool) {
+	a, b := &sides[0], &sides[1]
+	if len(a.data) == 0 || len(b.data) == 0 {
+		return 0, false
+	}
 	header := 0
-	client, server := sides[0].units, sides[1].units
+	client, server := a.whole, b.whole
 	if c.Transport != UDP {
 		header = 2
-		split, _, ok := framing{width: 2, extra: 2}.explains(sides)
-		if !ok {
+		f := framing{width: 2, extra: 2}
+		if !f.begins(&a.carried, &b.carried) {
 			return 0, false
 		}
-		client, server = bodies(split[0], header), bodies(split[1], header)
+		if _, ok := f.explains(&a.carried, &b.carried); !ok {
+			return 0, false
+		}
+		client, server = f.split(&a.carried, a.room.split[:0]), f.split(&b.carried, b.room.split[:0])
+		client, server = bodies(client, header, client[:0]), bodies(server, header, server[:0])
 	}
 	if len(client) == 0 || len(server) == 0 {
 		return 0, false

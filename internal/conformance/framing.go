@@ -42,95 +42,117 @@ func (f framing) value(b []byte) int {
 // carried is what one direction carried: units that start with a message (datagrams, or the whole of a stream), and where in
 // each, in rising order, a message is known to end, because the other side spoke next.
 type carried struct {
-	units [][]byte
-	ends  [][]int
-	open  bool // the last unit's last message may be cut
+	units  [][]byte
+	ends   []int // a stream's; of datagrams, one each
+	stream bool  // there is one unit at most, and all ends are its
+	open   bool  // the last unit's last message may be cut
+}
+
+// endsOf are the known ends in unit i.
+func (s *carried) endsOf(i int) []int {
+	if s.stream {
+		return s.ends
+	}
+	return s.ends[i : i+1]
 }
 
 // carry gives one direction's messages as datagrams, or as one stream.
-func carry(c *Conversation, h *Half, all [][]byte) carried {
+func (s *side) carry(c *Conversation, h *Half) {
 	if c.Transport == UDP {
-		return datagrams(all)
+		s.carried = s.datagrams(s.whole)
+		return
 	}
-	u := carried{open: h.Total > uint64(len(h.Data)) || h.Gap || !c.Ended}
-	if len(h.Data) == 0 {
-		return u
+	u := carried{stream: true, open: h.Total > uint64(len(h.Data)) || h.Gap || !c.Ended}
+	if len(h.Data) > 0 {
+		s.stream[0] = h.Data
+		u.units, u.ends = s.stream[:], s.ends[:0]
+		end := 0
+		for _, m := range s.whole {
+			end += len(m)
+			u.ends = append(u.ends, end)
+		}
 	}
-	u.units = [][]byte{h.Data}
-	end, ends := 0, make([]int, 0, len(all))
-	for _, m := range all {
-		end += len(m)
-		ends = append(ends, end)
-	}
-	u.ends = [][]int{ends}
-	return u
+	s.carried = u
 }
 
 // datagrams are messages or runs of them that end where they end.
-func datagrams(all [][]byte) carried {
-	u := carried{units: all}
+func (s *side) datagrams(all [][]byte) carried {
+	u := carried{units: all, ends: s.ends[:0]}
 	for _, m := range all {
-		u.ends = append(u.ends, []int{len(m)})
+		u.ends = append(u.ends, len(m))
 	}
 	return u
 }
 
-// split cuts a unit into messages. It fails unless the last one ends where the bytes end, or, where cut is allowed, beyond.
-func (f framing) split(b []byte, cut bool) ([][]byte, bool) {
-	if total := f.value(b) + f.extra; len(b) >= f.position+f.width && (total < f.position+f.width || total > len(b) && !cut) {
-		return nil, false
+// next is the length of the message that b starts with: all of b where it is cut and may be, and 0 where the field cannot be one.
+func (f framing) next(b []byte, cut bool) int {
+	v := f.value(b)
+	switch total := v + f.extra; {
+	case v >= 0 && total < f.position+f.width:
+		return 0
+	case v >= 0 && total <= len(b):
+		return total
+	case cut:
+		return len(b)
 	}
-	var all [][]byte
-	for len(b) > 0 && len(all) < maxFramed {
-		v := f.value(b)
-		total := v + f.extra
-		switch {
-		case v < 0 || total > len(b):
-			if !cut {
-				return nil, false
-			}
-			return append(all, b), true
-		case total < f.position+f.width || total <= 0:
-			return nil, false
-		}
-		all = append(all, b[:total])
-		b = b[total:]
-	}
-	return all, true
+	return 0
 }
 
-// frame looks for the framing that explains most of both directions, and gives their messages split by it.
-func frame(sides [2]carried) (best framing, split [2][][]byte, ok bool) {
+// split cuts all units of one direction into messages, those that there is room for in to.
+func (f framing) split(s *carried, to [][]byte) [][]byte {
+	for i, b := range s.units {
+		cut := s.open && i == len(s.units)-1
+		for len(b) > 0 && len(to) < cap(to) {
+			n := f.next(b, cut)
+			if n == 0 {
+				break
+			}
+			to, b = append(to, b[:n]), b[n:]
+		}
+	}
+	return to
+}
+
+// frame looks for the framing that explains most of both directions.
+func frame(a, b *carried) (best framing, ok bool) {
 	evidence := float64(minEvidence)
-	for width := 1; width <= 4; width++ {
-		for position := 0; position <= maxPosition; position++ {
-			for _, little := range []bool{false, true} {
+	for position := 0; position <= maxPosition; position++ {
+		if !reaches(a, position) && !reaches(b, position) {
+			break
+		}
+		for width := 1; width <= 4; width++ {
+			for _, little := range [...]bool{false, true} {
 				if width == 1 && little {
 					continue
 				}
 				f := framing{position: position, width: width, little: little}
-				extras, n := f.extras(sides)
+				extras, n := f.extras(a, b)
 				for _, f.extra = range extras[:n] {
-					parts, e, fits := f.explains(sides)
-					if fits && e > evidence {
-						best, split, evidence, ok = f, parts, e, true
+					if !f.begins(a, b) {
+						continue
+					}
+					if e, fits := f.explains(a, b); fits && e > evidence {
+						best, evidence, ok = f, e, true
 					}
 				}
 			}
 		}
 	}
-	return best, split, ok
+	return best, ok
 }
 
+// reaches says whether a field at position could be in the first message.
+func reaches(s *carried, position int) bool { return len(s.units) > 0 && len(s.units[0]) > position }
+
 // extras are what the number at f may leave out: nothing, all up to itself, or what the first message of either side shows.
-func (f framing) extras(sides [2]carried) (e [4]int, n int) {
+func (f framing) extras(a, b *carried) (e [4]int, n int) {
 	e[1], n = f.position+f.width, 2
-	for _, s := range sides {
-		if len(s.units) == 0 || len(s.ends[0]) == 0 {
+	for _, s := range [...]*carried{a, b} {
+		if len(s.units) == 0 || len(s.ends) == 0 {
 			continue
 		}
 		if v := f.value(s.units[0]); v >= 0 {
-			if x := s.ends[0][0] - v; x > 0 && x <= maxExtra && x != e[1] {
+			if x := s.ends[0] - v; x > 0 && x <= maxExtra && x != e[1] {
 				e[n] = x
 				n++
 			}
@@ -139,45 +161,73 @@ func (f framing) extras(sides [2]carried) (e [4]int, n int) {
 	return e, n
 }
 
-// explains splits all units and says how many bits that explains: each known end that the field foretold counts its width,
+// begins tries the first message of either side: neither may fail, and one must be whole.
+func (f framing) begins(sides ...*carried) bool {
+	whole := false
+	for _, s := range sides {
+		if len(s.units) == 0 {
+			continue
+		}
+		n := f.next(s.units[0], s.open && len(s.units) == 1)
+		if n == 0 {
+			return false
+		}
+		whole = whole || f.value(s.units[0])+f.extra == n
+	}
+	return whole
+}
+
+// A tally is how well a framing foretells the known ends.
+type tally struct {
+	hits, misses, parts int
+	lengths             [maxMessages]int // different ones that were foretold
+	told                int
+}
+
+// explains walks through all units and says how many bits that explains: each known end that the field foretold counts its width,
 // less the choice among fields. Equally long messages foretell nothing new. Most known ends must be foretold; where both sides
 // speak at once, some ends are none.
-func (f framing) explains(sides [2]carried) (split [2][][]byte, evidence float64, ok bool) {
-	hits, misses, told := 0, 0, 0
-	var lengths [maxMessages]int
-	for side, s := range sides {
+func (f framing) explains(a, b *carried) (evidence float64, ok bool) {
+	var t tally
+	for _, s := range [...]*carried{a, b} {
+		t.parts = 0
 		for i, unit := range s.units {
-			parts, fits := f.split(unit, s.open && i == len(s.units)-1)
-			if !fits {
-				return split, 0, false
-			}
-			split[side] = append(split[side], parts...)
-			at, ends := 0, s.ends[i]
-			for _, part := range parts {
-				at += len(part)
-				for ; len(ends) > 0 && ends[0] < at; ends = ends[1:] {
-					misses++
-				}
-				if len(ends) == 0 || ends[0] != at || !f.foretells(part) {
-					continue
-				}
-				hits, ends = hits+1, ends[1:]
-				if told < maxMessages && !slices.Contains(lengths[:told], len(part)) {
-					lengths[told] = len(part)
-					told++
-				}
+			if !t.unit(f, unit, s.endsOf(i), s.open && i == len(s.units)-1) {
+				return 0, false
 			}
 		}
 	}
-	evidence = float64(8*f.width*told) - math.Log2(float64(6*(f.position+1)))
+	evidence = float64(8*f.width*t.told) - math.Log2(float64(6*(f.position+1)))
 	if f.extra != 0 && f.extra != f.position+f.width {
 		evidence -= float64(8*f.width) + 1 // one end was used to fit extra
 	}
-	return split, evidence, hits > 0 && misses <= hits
+	return evidence, t.hits > 0 && t.misses <= t.hits
 }
 
-// foretells says whether b is exactly as long as its length field says.
-func (f framing) foretells(b []byte) bool {
-	v := f.value(b)
-	return v >= 0 && v+f.extra == len(b)
+// unit walks through one unit; it fails unless the last message ends where the bytes end, or, where cut is allowed, beyond.
+func (t *tally) unit(f framing, b []byte, ends []int, cut bool) bool {
+	for at := 0; at < len(b) && t.parts < maxFramed; t.parts++ {
+		n := f.next(b[at:], cut)
+		if n == 0 {
+			return false
+		}
+		foretold := f.value(b[at:])+f.extra == n
+		at += n
+		for ; len(ends) > 0 && ends[0] < at; ends = ends[1:] {
+			t.misses++
+		}
+		if len(ends) > 0 && ends[0] == at && foretold {
+			ends = ends[1:]
+			t.hit(n)
+		}
+	}
+	return true
+}
+
+func (t *tally) hit(length int) {
+	t.hits++
+	if t.told < maxMessages && !slices.Contains(t.lengths[:t.told], length) {
+		t.lengths[t.told] = length
+		t.told++
+	}
 }

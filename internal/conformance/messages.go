@@ -1,14 +1,19 @@
 package conformance
 
-import "bytes"
+import (
+	"bytes"
+	"encoding/binary"
+	"math/rand/v2"
+
+	"github.com/cipherlens/cipherlens/internal/randomness"
+)
 
 // maxMessages bounds how many messages of one direction are looked at.
 const maxMessages = 64
 
 // messages are one direction's application messages as far as packets show them: each UDP datagram, and what TCP carried before the
-// other side spoke. A TCP message that was still in flight when the bytes end is cut.
-func messages(c *Conversation, h *Half) [][]byte {
-	var all [][]byte
+// other side spoke. A TCP message that was still in flight when the bytes end is cut. They are appended to all, which must be empty.
+func messages(c *Conversation, h *Half, all [][]byte) [][]byte {
 	end, order := 0, -2
 	for _, s := range h.Segments {
 		if s.Offset < 0 || s.Length <= 0 || s.Offset < end || s.Length > len(h.Data)-s.Offset {
@@ -27,7 +32,7 @@ func messages(c *Conversation, h *Half) [][]byte {
 		end, order = s.Offset+s.Length, s.Order
 	}
 	if len(all) == 0 && len(h.Data) > 0 {
-		return [][]byte{h.Data}
+		return append(all, h.Data)
 	}
 	if c.Transport != UDP && len(all) < maxMessages && end < len(h.Data) {
 		all = append(all, h.Data[end:])
@@ -35,13 +40,13 @@ func messages(c *Conversation, h *Half) [][]byte {
 	return all
 }
 
-// distinct leaves out messages that are repeated whole: a datagram that was sent again says nothing new.
-func distinct(all [][]byte) [][]byte {
-	var kept [][]byte
+// distinct leaves out messages that are repeated whole: a datagram that was sent again says nothing new. The others are appended to
+// kept, which must be empty and may be the start of all.
+func distinct(all, kept [][]byte) [][]byte {
 	for _, m := range all {
 		seen := false
 		for _, k := range kept {
-			if bytes.Equal(k, m) {
+			if len(k) == len(m) && bytes.Equal(k, m) {
 				seen = true
 				break
 			}
@@ -53,9 +58,8 @@ func distinct(all [][]byte) [][]byte {
 	return kept
 }
 
-// bodies are messages without their first header bytes, as long as there is something left.
-func bodies(all [][]byte, header int) [][]byte {
-	var rest [][]byte
+// bodies appends messages without their first header bytes to rest, as long as there is something left.
+func bodies(all [][]byte, header int, rest [][]byte) [][]byte {
 	for _, m := range all {
 		if len(m) > header {
 			rest = append(rest, m[header:])
@@ -64,11 +68,10 @@ func bodies(all [][]byte, header int) [][]byte {
 	return rest
 }
 
-// join puts messages end to end, up to limit bytes.
-func join(all [][]byte, limit int) []byte {
-	var b []byte
+// join appends messages to b end to end, as far as there is room.
+func join(all [][]byte, b []byte) []byte {
 	for _, m := range all {
-		b = append(b, m[:min(len(m), limit-len(b))]...)
+		b = append(b, m[:min(len(m), cap(b)-len(b))]...)
 	}
 	return b
 }
@@ -76,42 +79,71 @@ func join(all [][]byte, limit int) []byte {
 // block is the shortest repeat that is left out of the bodies, in bytes.
 const block = 8
 
+// scatter is secret, so that nobody can send blocks that all fall into one place of the table.
+var scatter = rand.Uint64() | 1
+
+// blocks is a set of blocks that were seen, in a table with open addressing. A slot holds a block, plus one so that none is empty.
+type blocks struct {
+	slots [2 * randomness.MaxSample]uint64
+	mask  int
+}
+
+// reset makes room for so many blocks.
+func (s *blocks) reset(n int) {
+	size := 64
+	for size < 2*n {
+		size *= 2
+	}
+	size = min(size, len(s.slots))
+	clear(s.slots[:size])
+	s.mask = size - 1
+}
+
+// add says whether the block was new.
+func (s *blocks) add(v uint64) bool {
+	at := int(v*scatter>>40) & s.mask
+	v = max(v+1, 1)
+	for s.slots[at] != 0 {
+		if s.slots[at] == v {
+			return false
+		}
+		at = (at + 1) & s.mask
+	}
+	s.slots[at] = v
+	return true
+}
+
 // novel cuts out of messages what has occurred in them before, block bytes or more at a time. Ciphertext repeats where an IV or a
-// session id is sent again, a key is used twice, or blocks are encrypted one by one (ECB); what is left must still be judged. At
-// most limit bytes are kept.
-func novel(all [][]byte, limit int) [][]byte {
-	seen := make(map[[block]byte]struct{}, min(limit, size(all)))
-	kept := make([][]byte, 0, len(all))
+// session id is sent again, a key is used twice, or blocks are encrypted one by one (ECB); what is left must still be judged. It
+// joins what is left in body, of as many bytes of the messages as there is room for, and gives each message's share of it in kept,
+// which may be the start of all.
+func novel(all, kept [][]byte, body []byte, seen *blocks) (left [][]byte, joined []byte) {
+	limit := cap(body)
+	seen.reset(min(limit, size(all)))
 	for _, m := range all {
 		m = m[:min(len(m), limit)]
 		limit -= len(m)
-		if fresh := unseen(m, seen); len(fresh) > 0 {
-			kept = append(kept, fresh)
+		from := len(body)
+		if body = appendUnseen(body, m, seen); len(body) > from {
+			kept = append(kept, body[from:])
 		}
 	}
-	return kept
+	return kept, body
 }
 
-// unseen is m without the blocks that are in seen, and adds its own. It is m itself where nothing repeats.
-func unseen(m []byte, seen map[[block]byte]struct{}) []byte {
-	var fresh []byte
-	from, repeats := 0, false // m[from:] is not yet decided
+// appendUnseen appends m without the blocks that are in seen, and adds its own.
+func appendUnseen(body, m []byte, seen *blocks) []byte {
+	from := 0 // m[from:] is not yet decided
 	for at := 0; at+block <= len(m); at++ {
-		window := [block]byte(m[at:])
-		if _, again := seen[window]; !again {
-			seen[window] = struct{}{}
+		if seen.add(binary.LittleEndian.Uint64(m[at:])) {
 			continue
 		}
-		repeats = true
 		if at > from {
-			fresh = append(fresh, m[from:at]...)
+			body = append(body, m[from:at]...)
 		}
 		from = at + block
 	}
-	if !repeats {
-		return m
-	}
-	return append(fresh, m[from:]...)
+	return append(body, m[from:]...)
 }
 
 // size is the sum of the messages' lengths.

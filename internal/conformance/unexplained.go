@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"math"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 
@@ -28,139 +29,182 @@ const (
 )
 
 // Unexplained judges a conversation that no recognizer knows: text, a compressed format, structure, or ciphertext from the start or
-// behind a clear header.
+// behind a clear header. It does not allocate, and its cost is bounded whatever the bytes are.
 func Unexplained(c *Conversation, o Options) Judgement {
 	n := len(c.Client.Data) + len(c.Server.Data)
 	if n == 0 {
-		return Judgement{Verdict: Undetermined, Reasons: []string{"no_payload"}, Final: c.Ended}
+		return Judgement{Verdict: Undetermined, Reasons: noPayload, Final: c.Ended}
 	}
-	e := examine(c, o)
+	if n >= minText && mostlyText(c.Client.Data, c.Server.Data) {
+		return Judgement{Verdict: Cleartext, Confidence: 0.9, Reasons: printable, Final: c.Ended || full(c)}
+	}
+	e := examinations.Get().(*examined)
+	defer examinations.Put(e)
+	e.examine(c, o)
 	j := e.judge(c)
-	j.Final = c.Ended || e.full(c) && j.Verdict != Undetermined
+	j.Final = c.Ended || full(c) && j.Verdict != Undetermined
 	return j
 }
 
+// Reasons that are given often. Nobody may change them.
+var (
+	noPayload        = []string{"no_payload"}
+	printable        = []string{"printable"}
+	fewBytes         = []string{"few_bytes"}
+	directionsDiffer = []string{"directions_differ"}
+	binaryStructure  = []string{"binary_structure"}
+	randomBody       = []string{"random_body"}
+	lengthPrefix     = []string{"random_body", "length_prefix"}
+	clearPrefix      = []string{"random_body", "clear_header"}
+)
+
 // examined is what the unexplained bytes of both directions show.
 type examined struct {
-	threshold  float64
-	sides      [2]side
-	framing    bool // the header at hand is a length field's
-	framed     bool // ciphertext was found behind one
-	text       bool
-	datagrams  bool
-	compressed string
-	disguise   *disguise
-	found      bool             // the bodies are random
-	sample     randomness.Stats // of the direction with more bytes to judge
-	n          int              // bytes judged in both directions
+	threshold float64
+	sides     [2]side
+	framing   bool // the header at hand is a length field's
+	framed    bool // ciphertext was found behind one
+	datagrams bool
+	format    *format // compressed
+	disguise  *disguise
+	found     bool             // the bodies are random
+	sample    randomness.Stats // of the direction with more bytes to judge
+	n         int              // bytes judged in both directions
+
+	seen   blocks
+	joined [randomness.MaxSample + randomness.MinSample]byte // both bodies
+	head   [excludedBy]byte
 }
+
+// examinations keeps what was used, since it is large.
+var examinations = sync.Pool{New: func() any { return new(examined) }}
 
 // side is one direction.
 type side struct {
 	data     []byte   // all of it
-	messages [][]byte // distinct ones, as they came
-	repeats  bool     // blocks of the messages occur again
-	header   int      // clear bytes before the body
-	body     []byte   // the bodies of the messages, joined
+	whole    [][]byte // messages as they came
+	messages [][]byte // distinct ones
+	carried  carried
+	repeats  repeating // blocks of the messages
+	header   int       // clear bytes before the body
+	body     []byte    // the bodies of the messages, joined
 	stats    randomness.Stats
-	columns  float64 // likelihood of the bodies' columns under uniform bytes
+	rest     [][]byte // the bodies
+
+	stream [1][]byte
+	ends   [maxMessages]int
+	room   struct{ whole, messages, split, rest, novel [maxFramed][]byte }
+	bytes  [randomness.MaxSample]byte
 }
 
-func examine(c *Conversation, o Options) *examined {
-	e := &examined{threshold: o.Threshold, datagrams: c.Transport == UDP}
+// repeating says whether blocks of a direction's messages occur again.
+type repeating uint8
+
+const (
+	unknown repeating = iota
+	no
+	yes
+)
+
+func (e *examined) examine(c *Conversation, o Options) {
+	e.threshold, e.datagrams = o.Threshold, c.Transport == UDP
 	if e.threshold <= 0 || e.threshold > 1 {
 		e.threshold = DefaultThreshold
 	}
-	halves := [2]*Half{&c.Client, &c.Server}
-	var whole [2][][]byte
-	var sides [2]carried
-	for i, h := range halves {
-		whole[i] = messages(c, h)
-		sides[i] = carry(c, h, whole[i])
-		kept := distinct(whole[i])
-		bytes := min(size(kept), randomness.MaxSample)
-		e.sides[i] = side{data: h.Data, messages: kept, repeats: size(novel(kept, randomness.MaxSample)) < bytes}
+	e.framing, e.framed, e.found, e.format, e.disguise = false, false, false, nil, nil
+	for i, h := range [...]*Half{&c.Client, &c.Server} {
+		s := &e.sides[i]
+		s.data, s.repeats = h.Data, unknown
+		s.whole = messages(c, h, s.room.whole[:0])
+		s.carry(c, h)
+		s.messages = distinct(s.whole, s.room.messages[:0])
 	}
-	if e.text = mostlyText(c.Client.Data, c.Server.Data); e.text {
-		e.whole()
-		return e
-	}
-	e.compressed = e.findCompressed()
-	if e.compressed != "" || e.disguised(c, sides) || e.behindFields(whole, sides) {
-		return e
+	if e.format = e.findCompressed(); e.format != nil || e.disguised(c) || e.behindFields() {
+		return
 	}
 	if !e.random(0, 0) && !e.behindHeader() {
-		e.whole()
+		e.all()
 	}
-	return e
 }
 
 // behindFields looks for ciphertext behind a length field in every message, or in each direction's first one only.
-func (e *examined) behindFields(whole [2][][]byte, sides [2]carried) bool {
-	if f, split, ok := frame(sides); ok && e.behindField(f, split) {
+func (e *examined) behindFields() bool {
+	a, b := &e.sides[0], &e.sides[1]
+	if len(a.data)+len(b.data) <= minRandom {
+		return false
+	}
+	if f, ok := frame(&a.carried, &b.carried); ok && e.behindField(f) {
 		e.framed = true
 		return true
 	}
-	var first [2]carried
-	var streams [2][][]byte
-	for i, all := range whole {
-		if len(all) > 0 {
-			first[i], streams[i] = datagrams(all[:1]), [][]byte{e.sides[i].data}
-		}
-	}
-	if f, _, ok := frame(first); ok {
+	first := [2]carried{a.datagrams(a.whole[:min(len(a.whole), 1)]), b.datagrams(b.whole[:min(len(b.whole), 1)])}
+	if f, ok := frame(&first[0], &first[1]); ok {
 		base := f.position + f.width
-		e.framed = e.accept(streams, [2]int{base, base}, 1-e.threshold)
+		e.framed = e.accept([2][][]byte{a.asStream(), b.asStream()}, [2]int{base, base}, 1-e.threshold)
 	}
 	return e.framed
 }
 
+// asStream is all of a direction as one message; none where nothing was sent.
+func (s *side) asStream() [][]byte {
+	s.stream[0] = s.data
+	return s.stream[:min(len(s.data), 1)]
+}
+
 // disguised looks for a known mask.
-func (e *examined) disguised(c *Conversation, sides [2]carried) bool {
-	for _, d := range disguises {
-		if h, ok := d.hides(c, sides); ok {
-			e.whole()
-			e.sides[0].header, e.disguise, e.found = h, &d, true
+func (e *examined) disguised(c *Conversation) bool {
+	for i := range disguises {
+		d := &disguises[i]
+		if h, ok := d.hides(c, &e.sides); ok {
+			e.all()
+			e.sides[0].header, e.disguise, e.found = h, d, true
 			return true
 		}
 	}
 	return false
 }
 
-// whole takes all bytes for the sample.
-func (e *examined) whole() {
+// all takes all bytes for the sample.
+func (e *examined) all() {
 	for i := range e.sides {
 		s := &e.sides[i]
 		s.header, s.body = 0, s.data[:min(len(s.data), randomness.MaxSample)]
-		s.stats = randomness.Judge(s.body)
 	}
-	e.measure()
+	e.n = len(e.sides[0].body) + len(e.sides[1].body)
+	e.sample = e.weigh(e.shown())
 	e.found = false
+}
+
+// weigh is Judge, but that the likelihood is 0 where it is plainly too low to matter.
+func (e *examined) weigh(b []byte) randomness.Stats {
+	if randomness.Excludes(b, 1-e.threshold) {
+		return randomness.Measure(b)
+	}
+	return randomness.Judge(b)
 }
 
 // judge draws the conclusion.
 func (e *examined) judge(c *Conversation) Judgement {
 	n := len(e.sides[0].data) + len(e.sides[1].data)
 	switch {
-	case e.compressed != "":
-		return Judgement{Verdict: Compressed, Confidence: 0.9, Reasons: []string{"compressed_" + e.compressed}}
+	case e.format != nil:
+		return Judgement{Verdict: Compressed, Confidence: 0.9, Reasons: e.format.reasons}
 	case e.found:
 		return e.judgeRandom(c)
-	case n >= minText && e.text:
-		return Judgement{Verdict: Cleartext, Confidence: 0.9, Reasons: []string{"printable"}}
 	case n < minStructured:
-		return Judgement{Verdict: Undetermined, Reasons: []string{"few_bytes"}, Sample: e.sample}
+		return Judgement{Verdict: Undetermined, Reasons: fewBytes, Sample: e.sample}
 	case e.sample.Likelihood >= 1-e.threshold:
-		return Judgement{Verdict: e.oneSided(), Confidence: confidence(n) / 2, Reasons: []string{"directions_differ"}, Sample: e.sample}
+		return Judgement{Verdict: e.oneSided(), Confidence: confidence(n) / 2, Reasons: directionsDiffer, Sample: e.sample}
 	}
-	return Judgement{Verdict: Structured, Confidence: confidence(n), Reasons: []string{"binary_structure"}, Sample: e.sample}
+	return Judgement{Verdict: Structured, Confidence: confidence(n), Reasons: binaryStructure, Sample: e.sample}
 }
 
 // oneSided is the verdict where the longer direction may be ciphertext, but was not accepted: structure, if the other direction
 // says so.
 func (e *examined) oneSided() Verdict {
-	for _, s := range e.sides {
-		if len(s.data) >= minRandom && s.stats.Likelihood < 1-e.threshold {
+	for i := range e.sides {
+		s := &e.sides[i]
+		if len(s.data) >= minRandom && e.weigh(s.body).Likelihood < 1-e.threshold {
 			return Structured
 		}
 	}
@@ -168,15 +212,15 @@ func (e *examined) oneSided() Verdict {
 }
 
 func (e *examined) judgeRandom(c *Conversation) Judgement {
-	j := Judgement{Sample: e.sample, Confidence: confidence(e.n), Reasons: []string{"random_body"}}
+	j := Judgement{Sample: e.sample, Confidence: confidence(e.n), Reasons: randomBody}
 	j.HeaderBytes = max(e.sides[0].header, e.sides[1].header)
 	switch {
 	case e.disguise != nil:
-		j.Reasons, j.AppProtocol, j.Confidence = []string{e.disguise.name}, e.disguise.app, 0.99
+		j.Reasons, j.AppProtocol, j.Confidence = e.disguise.reasons, e.disguise.app, 0.99
 	case e.framed:
-		j.Reasons = append(j.Reasons, "length_prefix")
+		j.Reasons = lengthPrefix
 	case j.HeaderBytes > 0:
-		j.Reasons = append(j.Reasons, "clear_header")
+		j.Reasons = clearPrefix
 	}
 	switch {
 	case startSeen(c):
@@ -185,7 +229,7 @@ func (e *examined) judgeRandom(c *Conversation) Judgement {
 		j.Verdict = RandomMidstream
 	default:
 		j.Verdict, j.Confidence = Undetermined, 0
-		j.Reasons = append(j.Reasons, "start_not_seen")
+		j.Reasons = append(j.Reasons[:len(j.Reasons):len(j.Reasons)], "start_not_seen")
 	}
 	return j
 }
@@ -200,8 +244,8 @@ func startSeen(c *Conversation) bool {
 func confidence(n int) float64 { return 1 - math.Exp2(-float64(n)/32) }
 
 // full says whether more bytes would hardly change the verdict: both directions have shown enough, or all that is kept.
-func (e *examined) full(c *Conversation) bool {
-	for _, h := range []*Half{&c.Client, &c.Server} {
+func full(c *Conversation) bool {
+	for _, h := range [...]*Half{&c.Client, &c.Server} {
 		if len(h.Data) < settled && !h.Gap {
 			return false
 		}
@@ -211,18 +255,34 @@ func (e *examined) full(c *Conversation) bool {
 
 // mostlyText says whether at least four fifths of the bytes are printable ASCII or UTF-8 beyond.
 func mostlyText(halves ...[]byte) bool {
-	text, n := 0, 0
+	n := 0
 	for _, b := range halves {
 		n += len(b)
-		for len(b) > 0 {
-			r, size := utf8.DecodeRune(b)
-			if r >= 0x20 && r <= 0x7e || r == '\t' || r == '\r' || r == '\n' || size > 1 && unicode.IsPrint(r) {
-				text += size
+	}
+	other := 0 // bytes that are not text
+	for _, b := range halves {
+		for i := 0; i < len(b); {
+			if c := b[i]; c < utf8.RuneSelf {
+				if c < 0x20 && c != '\t' && c != '\r' && c != '\n' || c == 0x7f {
+					other++
+				}
+				i++
+				continue
 			}
-			b = b[size:]
+			r, size := utf8.DecodeRune(b[i:])
+			if size == 1 || !unicode.IsPrint(r) {
+				other += size
+			}
+			if 5*other > n {
+				return false
+			}
+			i += size
+		}
+		if 5*other > n {
+			return false
 		}
 	}
-	return 5*text >= 4*n
+	return true
 }
 
 // random tries one hypothesis: that the bodies behind headers of the given lengths are ciphertext in both directions.
@@ -230,34 +290,106 @@ func (e *examined) random(client, server int) bool {
 	return e.accept([2][][]byte{e.sides[0].messages, e.sides[1].messages}, [2]int{client, server}, 1-e.threshold)
 }
 
+// excludedBy is how many of the first bytes tell what is not random at all, and hopeless how unlikely they must be for that.
+const (
+	excludedBy = 256
+	hopeless   = 1e-30
+)
+
 // accept measures the bodies of messages behind headers, and says whether all of them may be uniform: each direction's bytes, and
 // their columns, none less likely than level. The directions are only joined where one is too short by itself: a cipher
-// that uses one key both ways repeats its keystream.
+// that uses one key both ways repeats its keystream. What it measured counts only where it accepts.
 func (e *examined) accept(all [2][][]byte, header [2]int, level float64) bool {
+	e.found = false
 	headers, bytes := 0, 0
 	for i := range e.sides {
 		s := &e.sides[i]
-		rest := bodies(all[i], header[i])
+		rest := bodies(all[i], header[i], s.room.rest[:0])
 		headers += header[i] * len(rest)
-		bytes += min(size(rest), randomness.MaxSample)
-		if s.repeats {
-			rest = novel(rest, randomness.MaxSample)
+		n := min(size(rest), randomness.MaxSample)
+		bytes += n
+		// A side that says much and nothing but headers is not encrypted.
+		if n < randomness.MinSample && !e.framing && len(s.data) >= minRandom {
+			e.n = bytes
+			return false
 		}
-		s.header, s.body = header[i], join(rest, randomness.MaxSample)
-		s.stats, s.columns = randomness.Judge(s.body), randomness.Columns(rest)
+		s.header, s.rest = header[i], rest
 	}
-	e.measure()
-	e.found = e.n >= max(e.need(all), headers) && 4*e.n >= bytes && e.sample.Likelihood >= level
+	e.n = bytes
+	need := max(e.need(all), headers)
+	if e.n < need || e.hopeless() {
+		return false
+	}
+	e.n = 0
+	for i := range e.sides {
+		s := &e.sides[i]
+		s.take(&e.seen)
+		e.n += len(s.body)
+	}
+	e.found = e.n >= need && 4*e.n >= bytes && e.likely(level)
+	return e.found
+}
+
+// hopeless says whether the first bytes of either direction, without what repeats, rule out that they are ciphertext.
+func (e *examined) hopeless() bool {
+	for i := range e.sides {
+		s := &e.sides[i]
+		if head := join(s.rest, e.head[:0]); !randomness.Excludes(head, hopeless) {
+			continue
+		}
+		if _, head := novel(s.rest, s.room.novel[:0], e.head[:0], &e.seen); randomness.Excludes(head, hopeless) {
+			return true
+		}
+	}
+	return false
+}
+
+// take joins the bodies, without what repeats.
+func (s *side) take(seen *blocks) {
+	if s.repeats == unknown {
+		s.repeats = no
+		if _, s.body = novel(s.messages, s.room.novel[:0], s.bytes[:0], seen); len(s.body) < min(size(s.messages), randomness.MaxSample) {
+			s.repeats = yes
+		}
+	}
+	if s.repeats == yes {
+		s.rest, s.body = novel(s.rest, s.rest[:0], s.bytes[:0], seen)
+	} else {
+		s.body = join(s.rest, s.bytes[:0])
+	}
+}
+
+// likely says whether the bodies may be uniform, and keeps their figures.
+func (e *examined) likely(level float64) bool {
 	for i := range e.sides {
 		s := &e.sides[i]
 		if len(s.body) < randomness.MinSample {
-			// A side that says much and nothing but headers is not encrypted.
-			e.found = e.found && (e.framing || len(s.data) < minRandom)
-		} else if s.stats.Likelihood < level || s.columns < level {
-			e.found = false
+			if !e.framing && len(s.data) >= minRandom {
+				return false
+			}
+		} else if randomness.Excludes(s.body, level) || randomness.Columns(s.rest) < level {
+			return false
 		}
 	}
-	return e.found
+	for i := range e.sides {
+		s := &e.sides[i]
+		if len(s.body) < randomness.MinSample {
+			continue
+		}
+		if s.stats = randomness.Judge(s.body); s.stats.Likelihood < level {
+			return false
+		}
+	}
+	a, b := &e.sides[0], &e.sides[1]
+	switch {
+	case len(a.body) < randomness.MinSample || len(b.body) < randomness.MinSample:
+		e.sample = randomness.Judge(e.shown())
+	case len(a.body) >= len(b.body):
+		e.sample = a.stats
+	default:
+		e.sample = b.stats
+	}
+	return e.sample.Likelihood >= level
 }
 
 // maxDatagramHeader bounds the clear header of a datagram: what has a longer one is structured.
@@ -280,18 +412,20 @@ func (e *examined) need(all [2][][]byte) int {
 	return need
 }
 
-// measure takes the longer body for the sample, or both where neither is long enough.
-func (e *examined) measure() {
-	a, b := &e.sides[0], &e.sides[1]
-	e.n = len(a.body) + len(b.body)
+// shown is the longer body, or both where one is too short by itself.
+func (e *examined) shown() []byte {
+	a, b := e.sides[0].body, e.sides[1].body
 	switch {
-	case len(a.body) < randomness.MinSample || len(b.body) < randomness.MinSample:
-		e.sample = randomness.Judge(append(a.body[:len(a.body):len(a.body)], b.body...))
-	case len(a.body) >= len(b.body):
-		e.sample = a.stats
-	default:
-		e.sample = b.stats
+	case len(a) == 0:
+		return b
+	case len(b) == 0:
+		return a
+	case len(a) < randomness.MinSample || len(b) < randomness.MinSample:
+		return append(append(e.joined[:0], a[:min(len(a), randomness.MaxSample)]...), b...)
+	case len(a) >= len(b):
+		return a
 	}
+	return b
 }
 
 // stricter is the likelihood that bodies need where the header's length was searched for.
@@ -301,9 +435,12 @@ const stricter = 0.01
 const maxSearched = 32
 
 // behindField looks for ciphertext behind a length field, and whatever else is clear behind that.
-func (e *examined) behindField(f framing, split [2][][]byte) bool {
-	for i := range split {
-		split[i] = distinct(split[i])
+func (e *examined) behindField(f framing) bool {
+	var split [2][][]byte
+	for i := range e.sides {
+		s := &e.sides[i]
+		parts := f.split(&s.carried, s.room.split[:0])
+		split[i] = distinct(parts, parts[:0])
 	}
 	e.framing = true
 	defer func() { e.framing = false }()
@@ -333,7 +470,9 @@ func (e *examined) behindHeader() bool {
 	if clear != [2]int{} && e.accept(all, clear, 1-e.threshold) {
 		return true
 	}
-	streams := [2][][]byte{{e.sides[0].data}, {e.sides[1].data}}
+	a, b := &e.sides[0], &e.sides[1]
+	a.stream[0], b.stream[0] = a.data, b.data
+	streams := [2][][]byte{a.stream[:], b.stream[:]}
 	if !e.accept(streams, [2]int{maxSearched, maxSearched}, stricter) && e.n >= minSearched {
 		return false // what is not random there is not random before
 	}
@@ -350,16 +489,17 @@ func (e *examined) behindHeader() bool {
 // minSearched is how many bytes both directions need for a search of the header's length.
 const minSearched = 128
 
-// findCompressed names the compressed format that one of the first messages carries, behind at most maxSearched bytes of header.
-func (e *examined) findCompressed() string {
-	for _, s := range e.sides {
-		for _, m := range s.messages[:min(len(s.messages), 3)] {
-			for h := 0; h <= maxSearched && h < len(m); h++ {
-				if name := compressedFormat(m[h:]); name != "" {
-					return name
+// findCompressed is the compressed format that one of the first messages carries, behind at most maxSearched bytes of header.
+func (e *examined) findCompressed() *format {
+	for i := range e.sides {
+		all := e.sides[i].messages
+		for _, m := range all[:min(len(all), 3)] {
+			for h := 0; h <= maxSearched && h+minCompressed <= len(m); h++ {
+				if f := compressedFormat(m[h:]); f != nil {
+					return f
 				}
 			}
 		}
 	}
-	return ""
+	return nil
 }
