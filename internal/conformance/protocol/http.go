@@ -372,16 +372,17 @@ func webSocket(s side, masked bool) bool {
 	return true
 }
 
-// tunnels says whether what follows so many bytes of each direction is a protocol that is known.
+// tunnels says whether what follows so many bytes of each direction is a protocol that is known, or text. Within a tunnel there is no
+// other one.
 func (v view) tunnels(client, server int) bool {
 	inner := *v.c
-	if v.clientPort != v.c.ClientPort {
-		inner.Client, inner.Server = inner.Server, inner.Client
-	}
 	inner.Client, inner.Server = v.client.behind(client), v.server.behind(server)
-	for i := range tcp.all {
-		if e := &tcp.all[i]; e.name != "http" && e.name != "haproxy" && e.matches(newView(&inner)) {
-			return true
+	if w := newView(&inner); !v.inside {
+		w.inside = true
+		for i := range tcp.all {
+			if tcp.all[i].matches(w) {
+				return true
+			}
 		}
 	}
 	return ascii(inner.Client.Data) && ascii(inner.Server.Data)

@@ -8,6 +8,7 @@ type view struct {
 	client, server side
 	clientPort     uint16
 	serverPort     uint16
+	inside         bool // it is what a tunnel carries
 }
 
 func newView(c *conformance.Conversation) view {
@@ -20,7 +21,7 @@ func newView(c *conformance.Conversation) view {
 
 // turn exchanges the directions.
 func (v view) turn() view {
-	return view{c: v.c, client: v.server, server: v.client, clientPort: v.serverPort, serverPort: v.clientPort}
+	return view{c: v.c, client: v.server, server: v.client, clientPort: v.serverPort, serverPort: v.clientPort, inside: v.inside}
 }
 
 // port says whether one of the two ports is p.

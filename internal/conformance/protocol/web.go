@@ -21,6 +21,9 @@ var web = []entry{
 	{"fastcgi", conformance.TCP, start, []uint16{9000}, fastCGI},
 	{"ajp", conformance.TCP, start, []uint16{8009}, ajp},
 	{"haproxy", conformance.TCP, midstream, nil, haproxy},
+	{"socks", conformance.TCP, start, []uint16{1080}, socks5},
+	{"socks", conformance.TCP, start, []uint16{1080}, socks4},
+	{"rtmp", conformance.TCP, start, []uint16{1935}, rtmp},
 }
 
 // http2Frames says whether data is frames of RFC 9113, the first one SETTINGS, after the client's preface. The first frame: 2^-40.
@@ -318,8 +321,5 @@ func haproxy(v view) bool {
 	if n >= len(b) {
 		return len(v.server.data) == 0
 	}
-	inner := newView(v.c)
-	inner.client = v.client
-	inner.client.data = b[n:]
-	return http1(inner) || v.tunnels(n, 0)
+	return has(b[n:], "\x16\x03") && !v.c.StartSeen || v.tunnels(n, 0)
 }
