@@ -40,7 +40,7 @@ func isAirPlayTiming(v view) bool {
 	if len(s) > 0 {
 		return isTimingPacket(s) && (string(s[8:16]) == string(c[24:32]) || string(c[8:16]) == string(s[24:32]))
 	}
-	return v.count(isTimingPacket).all(1)
+	return v.all(1, isTimingPacket)
 }
 
 func isTimingPacket(m []byte) bool {
@@ -66,7 +66,7 @@ func isPortMapping(v view) bool {
 	c, s := v.client.first(), v.server.first()
 	switch {
 	case len(c) == 12 && c[0] == 0 && (c[1] == 1 || c[1] == 2) && be16(c[2:]) == 0:
-		return len(s) == 0 && v.count(func(m []byte) bool { return string(m) == string(c) }).all(2) || len(s) >= 8 && s[0] == 0 && s[1] == c[1]|0x80
+		return len(s) == 0 && v.all(2, func(m []byte) bool { return string(m) == string(c) }) || len(s) >= 8 && s[0] == 0 && s[1] == c[1]|0x80
 	case len(c) == 2 && c[0] == 0 && c[1] == 0:
 		return len(s) == 12 && s[1] == 128
 	case len(c) >= 24 && len(c)%4 == 0 && c[0] == 2 && c[1] <= 3 && be16(c[2:]) == 0:

@@ -21,9 +21,6 @@ type share struct{ known, other int }
 // most says whether at least n datagrams are known, and at most one in eight is not.
 func (s share) most(n int) bool { return s.known >= n && s.other*8 <= s.known }
 
-// all says whether at least n datagrams are known, and none is not.
-func (s share) all(n int) bool { return s.known >= n && s.other == 0 }
-
 // count asks is about each datagram of both directions.
 func (v view) count(is func(m []byte) bool) (s share) {
 	for _, h := range v.sides() {
@@ -38,9 +35,23 @@ func (v view) count(is func(m []byte) bool) (s share) {
 	return s
 }
 
+// all says whether there are at least n datagrams, and is says yes to each.
+func (v view) all(n int, is func(m []byte) bool) bool {
+	known := 0
+	for _, h := range v.sides() {
+		for m := range h.each {
+			if !is(m) {
+				return false
+			}
+			known++
+		}
+	}
+	return known >= n
+}
+
 // datagrams is the match of a protocol of which every datagram tells by itself: at least n, and no other.
 func datagrams(n int, is func(m []byte) bool) func(v view) bool {
-	return func(v view) bool { return v.count(is).all(n) }
+	return func(v view) bool { return v.all(n, is) }
 }
 
 // streams is the match of a protocol whose TCP messages carry their length in one way in both directions: at least n whole
@@ -72,9 +83,6 @@ func framed(b []byte, size func(b []byte) int) (n int, ok bool) {
 	}
 	return n, true
 }
-
-// pad4 rounds up to a multiple of four.
-func pad4(n int) int { return (n + 3) &^ 3 }
 
 // Numbers at the start of b, which must be long enough.
 func be16(b []byte) int { return int(b[0])<<8 | int(b[1]) }

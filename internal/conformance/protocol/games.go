@@ -27,7 +27,7 @@ const connectionless = 0xffffffff
 // belongs to it; an answer repeats the kind's counterpart. 2^-64.
 func isSourceEngine(v view) bool {
 	found := false
-	s := v.count(func(m []byte) bool {
+	ok := v.all(1, func(m []byte) bool {
 		if len(m) < 5 || be32(m) != connectionless && be32(m) != 0xfeffffff {
 			return false
 		}
@@ -41,10 +41,12 @@ func isSourceEngine(v view) bool {
 		case 'I':
 			found = found || isServerInfo(m[5:])
 		case 'D', 'E', 'i', 'j', 'm', 'p', 'q', 'r', 'l', 'K':
+		default:
+			return false
 		}
 		return true
 	})
-	return found && s.all(1)
+	return found && ok
 }
 
 // isServerInfo knows what a server says about itself: a version, then its name, map, folder and game, each ended by a zero.
@@ -65,7 +67,7 @@ func isServerInfo(b []byte) bool {
 
 // isQuake wants a query or an answer of Quake's servers: marker, then a word and text.
 func isQuake(v view) bool {
-	return v.count(func(m []byte) bool {
+	return v.all(1, func(m []byte) bool {
 		if len(m) < 8 || be32(m) != connectionless {
 			return false
 		}
@@ -78,7 +80,7 @@ func isQuake(v view) bool {
 			}
 		}
 		return false
-	}).all(1)
+	})
 }
 
 // isSteamDiscovery knows the announcements of Steam's in-home streaming: marker, magic, and the lengths of a header and a body, 2^-96.
@@ -164,7 +166,7 @@ func isPhoton(v view) bool {
 	if len(c) < 24 || len(s) >= 12 && string(c[8:12]) != string(s[8:12]) {
 		return false
 	}
-	return v.count(isPhotonDatagram).all(2) || v.count(isPhotonDatagram).all(1) && be16(c) == 0xffff && c[12] == 2
+	return v.all(2, isPhotonDatagram) || v.all(1, isPhotonDatagram) && be16(c) == 0xffff && c[12] == 2
 }
 
 func isPhotonDatagram(m []byte) bool {

@@ -103,7 +103,7 @@ func isRTCPPacket(m []byte) bool {
 // isRTCP wants RTCP without RTP: compound packets, the first of them a report, all whole. The lengths and types of one are 29 bits.
 // Encrypted ones need the same source in three of a direction.
 func isRTCP(v view) bool {
-	if v.count(isRTCPCompound).all(1) {
+	if v.all(1, isRTCPCompound) {
 		return true
 	}
 	n := 0
@@ -182,9 +182,9 @@ func zoomMedia(m []byte) int {
 // and RTCP only.
 func isDiscord(v view) bool {
 	found := isDiscovery(v.client.first()) || isDiscovery(v.server.first()) || v.count(isDiscordKeepalive).known > 0
-	return found && v.count(func(m []byte) bool {
+	return found && v.all(1, func(m []byte) bool {
 		return isDiscordKeepalive(m) || isDiscovery(m) || isRTPHeader(m) || isRTCPPacket(m)
-	}).all(1)
+	})
 }
 
 func isDiscovery(m []byte) bool {

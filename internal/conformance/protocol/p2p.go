@@ -144,7 +144,7 @@ func isUTP(v view) bool {
 		step := (be16(c[2:]) - be16(s[2:]) + 1) & 0xffff
 		ahead := (be16(s[18:]) - be16(c[16:]) + 64) & 0xffff
 		return (step == 0 || step == 2) && ahead < 128 && v.client.datagrams()+v.server.datagrams() >= 4
-	case v.client.datagrams() >= 4 && v.count(utpSeries(c)).all(4):
+	case v.client.datagrams() >= 4 && v.all(4, utpSeries(c)):
 		return true
 	case len(c) >= 20: // SYN: no delay was measured, and nothing is acknowledged
 		return c[0] == 0x41 && be32(c[8:]) == 0 && be16(c[18:]) == 0 && len(c) <= 32

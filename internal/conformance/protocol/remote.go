@@ -104,11 +104,11 @@ func isIPMI(m []byte) bool {
 // isRx wants AFS's Rx: the answer repeats epoch and connection, 2^-64, and both headers have a known kind and no flags beyond.
 func isRx(v view) bool {
 	c, s := v.client.first(), v.server.first()
-	return isRxPacket(c) && isRxPacket(s) && string(c[:4]) == string(s[:4]) && (be32(c[4:])^be32(s[4:]))&^3 == 0
+	return isRxPacket(c) && isRxPacket(s) && string(c[:4]) == string(s[:4]) && (be32(c[4:])^be32(s[4:]))&^3 == 0 && string(c[26:28]) == string(s[26:28])
 }
 
 func isRxPacket(m []byte) bool {
-	return len(m) >= 28 && m[20] >= 1 && m[20] <= 13 && m[21] < 64 && be32(m[12:]) < 1<<24
+	return len(m) >= 28 && m[20] >= 1 && m[20] <= 13 && m[21] < 64 && m[22] == 0 && m[23] <= 5 && be32(m[12:]) < 1<<24
 }
 
 // isRoughtime wants a request or an answer whose tags are in order (RFC draft, section 5), a nonce among them: 2^-64.

@@ -105,7 +105,7 @@ func isChannelData(m []byte) bool {
 }
 
 // isClassicSTUNFlow wants requests that are answered with their own transaction, or two messages.
-func isClassicSTUNFlow(v view) bool { return v.count(isClassicSTUN).all(1) }
+func isClassicSTUNFlow(v view) bool { return v.all(1, isClassicSTUN) }
 
 // isSTUNStream wants STUN over TCP or TURN over TCP (RFC 8656, 3.1), plain or with two bytes of length before each message
 // (RFC 4571).
@@ -163,7 +163,7 @@ func isTURN(v view) bool {
 // isIAX wants full frames of IAX2 (RFC 5456) with information elements that end where the datagram does; it starts with NEW, POKE or
 // REGREQ at sequence number 0. 2^-40; media comes in mini frames.
 func isIAX(v view) bool {
-	return isIAXFrame(v.client.first()) && v.count(isIAXAny).all(1)
+	return isIAXFrame(v.client.first()) && v.all(1, isIAXAny)
 }
 
 func isIAXAny(m []byte) bool {

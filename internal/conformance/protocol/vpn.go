@@ -362,9 +362,9 @@ func isZeroTier(v view) bool {
 // isNebula wants Nebula's header in every datagram (slackhq/nebula, header.go): version 1 and kind, subkind, reserved zeros, index, and a counter;
 // both directions or three datagrams, 2^-50 each.
 func isNebula(v view) bool {
-	return v.count(func(m []byte) bool {
+	return v.all(3, func(m []byte) bool {
 		return len(m) >= 16 && m[0]>>4 == 1 && m[0]&15 <= 6 && m[1] <= 2 && m[2]|m[3] == 0 && be32(m[8:]) == 0 && be32(m[12:]) < 1<<28
-	}).all(3)
+	})
 }
 
 // isDNSCrypt wants an answer with DNSCrypt's magic that repeats the half of the nonce which the query chose, 2^-160
