@@ -81,10 +81,3 @@ func (c *cursor) le32() uint32 {
 	}
 	return 0
 }
-
-func (c *cursor) le64() uint64 {
-	if b := c.take(8); b != nil {
-		return binary.LittleEndian.Uint64(b)
-	}
-	return 0
-}
