@@ -38,11 +38,11 @@ func (s *scan) applications(ctx context.Context, p place, a *allowance, level in
 
 // isFolder is false for a link, which could lead back.
 func (s *scan) isFolder(name string) bool {
-	real, err := s.root.Resolve(name)
+	real, err := s.files.Resolve(name)
 	if err != nil || path.Base(real) != path.Base(name) {
 		return false
 	}
-	info, err := s.root.Stat(real)
+	info, err := s.files.Stat(real)
 	return err == nil && info.IsDir()
 }
 
@@ -113,12 +113,15 @@ func (s *scan) bundle(ctx context.Context, p place, a *allowance) bool {
 	if !s.first(s.real(name)) {
 		return false
 	}
-	d, size := s.load(name)
-	job := Job{PlistPath: name, Domain: p.domain, Username: p.user, Enabled: true}
-	if d.dict != nil {
-		s.fillBundle(ctx, &job, d, p.dir)
-	}
-	job.Err = d.err()
+	job, size := s.files.once(ctx, source{name, p}, func() (Job, int) {
+		d, size := s.load(name)
+		job := Job{PlistPath: name, Domain: p.domain, Username: p.user, Enabled: true}
+		if d.dict != nil {
+			s.fillBundle(ctx, &job, d, p.dir)
+		}
+		job.Err = d.err()
+		return job, size
+	})
 	return s.add(job, size, p, a)
 }
 
@@ -138,7 +141,7 @@ func (s *scan) fillBundle(ctx context.Context, job *Job, d *declaration, dir str
 		d.errs = append(d.errs, inner.errs...)
 	}
 	job.Program = bundleInfo(d.dict).executable(dir)
-	x := &exec{ctx: ctx, root: s.root}
+	x := &exec{ctx: ctx, files: s.files}
 	x.run(job, nil)
 	if job.Executable == "" {
 		d.wrong("CFBundleExecutable", "%s: %w", job.Program, x.problem())

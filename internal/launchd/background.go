@@ -96,7 +96,7 @@ func (s *scan) background(ctx context.Context, homes []home) {
 	if name == "" {
 		return
 	}
-	data, err := s.root.ReadFile(name, int64(backgroundLimits.Size))
+	data, err := s.files.ReadFile(name, int64(backgroundLimits.Size))
 	var items []item
 	if err == nil {
 		items, err = parseBackground(data)

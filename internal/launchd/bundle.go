@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/cipherlens/cipherlens/internal/launchd/plist"
-	"github.com/cipherlens/cipherlens/internal/rootfs"
 )
 
 // info is a bundle's Info.plist.
@@ -18,8 +17,8 @@ type info struct {
 func infoPath(bundle string) string { return path.Join(bundle, "Contents/Info.plist") }
 
 // readInfo reads the Info.plist of a bundle.
-func readInfo(root *rootfs.Root, bundle string) (info, error) {
-	data, err := root.ReadFile(infoPath(bundle), maxPlistSize)
+func readInfo(files *files, bundle string) (info, error) {
+	data, err := files.ReadFile(infoPath(bundle), maxPlistSize)
 	if err != nil {
 		return info{}, bare(err)
 	}

@@ -67,7 +67,7 @@ func (s *scan) load(name string) (d *declaration, size int) {
 			d.wrong("", "cannot be read: %v", r)
 		}
 	}()
-	data, err := s.root.ReadFile(name, maxPlistSize)
+	data, err := s.files.ReadFile(name, maxPlistSize)
 	if err != nil {
 		d.wrong("", "%w", bare(err))
 		return d, 0
@@ -99,13 +99,15 @@ func bare(err error) error {
 
 // read makes a Job of a launchd property list.
 func (s *scan) read(ctx context.Context, name string, p place) (Job, int) {
-	d, size := s.load(name)
-	job := Job{PlistPath: name, Domain: p.domain, Username: p.user}
-	if d.dict != nil {
-		s.fill(ctx, &job, d, p)
-	}
-	job.Err = d.err()
-	return job, size
+	return s.files.once(ctx, source{name, p}, func() (Job, int) {
+		d, size := s.load(name)
+		job := Job{PlistPath: name, Domain: p.domain, Username: p.user}
+		if d.dict != nil {
+			s.fill(ctx, &job, d, p)
+		}
+		job.Err = d.err()
+		return job, size
+	})
 }
 
 func (s *scan) fill(ctx context.Context, job *Job, d *declaration, p place) {
@@ -126,7 +128,7 @@ func (s *scan) fill(ctx context.Context, job *Job, d *declaration, p place) {
 
 // program says what launchd executes: Program, else BundleProgram, else the first argument.
 func (s *scan) program(ctx context.Context, job *Job, d *declaration, p place) {
-	x := &exec{ctx: ctx, root: s.root, dir: d.text("WorkingDirectory"), chroot: d.text("RootDirectory")}
+	x := &exec{ctx: ctx, files: s.files, dir: d.text("WorkingDirectory"), chroot: d.text("RootDirectory")}
 	args := job.Args
 	if len(args) > 0 {
 		args = args[1:]

@@ -29,7 +29,7 @@ var errNotExecutable = errors.New("neither an executable nor a script with an in
 // exec finds out what really runs for one job.
 type exec struct {
 	ctx    context.Context // ends the looking at files: a hostile command line can name thousands that are slow to find
-	root   *rootfs.Root
+	files  *files
 	dir    string // the working directory
 	chroot string
 	script script
@@ -62,7 +62,7 @@ func (x *exec) run(job *Job, args []string) {
 
 // rest gives Job.Others: what is neither the executable nor the interpreter.
 func (x *exec) rest(job *Job) []string {
-	interpreter, _ := x.root.Resolve(job.Interpreter)
+	interpreter, _ := x.files.Resolve(job.Interpreter)
 	others := slices.DeleteFunc(x.others, func(name string) bool { return name == job.Executable || name == interpreter })
 	if len(others) == 0 {
 		return nil
@@ -127,7 +127,7 @@ func (x *exec) regular(name string) bool {
 	if x.ctx.Err() != nil {
 		return false
 	}
-	info, err := x.root.Stat(name)
+	info, err := x.files.Stat(name)
 	return err == nil && info.Mode().IsRegular()
 }
 
@@ -147,12 +147,12 @@ func (x *exec) inspect(name string) file {
 		x.note(err)
 		return file{kind: PayloadMissing}
 	}
-	real, err := x.root.Resolve(name)
+	real, err := x.files.Resolve(name)
 	if err != nil {
 		x.note(err)
 		return file{kind: PayloadMissing}
 	}
-	f, err := x.root.Open(real)
+	f, err := x.files.Open(real)
 	if err != nil {
 		return x.unopened(real, err)
 	}
@@ -166,7 +166,7 @@ func (x *exec) inspect(name string) file {
 // unopened says what a path is that could not be opened.
 func (x *exec) unopened(real string, err error) file {
 	if errors.Is(err, rootfs.ErrNotRegular) {
-		if info, err := x.root.Stat(real); err == nil && info.IsDir() {
+		if info, err := x.files.Stat(real); err == nil && info.IsDir() {
 			return file{real: real, kind: PayloadBundle}
 		}
 	}
@@ -249,7 +249,7 @@ func (x *exec) interpreted(f file, program string, args []string, level int) out
 			o.interpreter = interpreter
 		}
 		o.payload, o.kind = program, PayloadScript
-		x.script.file(x.root, f.real)
+		x.script.file(x.files, f.real)
 	}
 	return o
 }
@@ -294,7 +294,7 @@ func (x *exec) payload(o *outcome, name string, shell bool) {
 	case PayloadMachO, PayloadELF:
 		o.executable = f.real
 	case PayloadScript:
-		text := x.script.file(x.root, f.real)
+		text := x.script.file(x.files, f.real)
 		if shell {
 			x.mentioned(shellCommands(text))
 		}
@@ -381,7 +381,7 @@ func (x *exec) application(o *outcome, name string) {
 
 // bundle finds the executable of an application's folder.
 func (x *exec) bundle(o *outcome, dir string) {
-	info, err := readInfo(x.root, dir)
+	info, err := readInfo(x.files, dir)
 	if err != nil {
 		x.note(err)
 		return

@@ -72,11 +72,11 @@ func (d *declaration) withProgram(name string) {
 
 // embeddedPlist gives the section's content, nil without one.
 func (s *scan) embeddedPlist(ctx context.Context, name string) ([]byte, error) {
-	x := &exec{ctx: ctx, root: s.root}
+	x := &exec{ctx: ctx, files: s.files}
 	if f := x.inspect(name); f.kind != PayloadMachO {
 		return nil, nil
 	}
-	f, err := s.root.Open(name)
+	f, err := s.files.Open(name)
 	if err != nil {
 		return nil, err
 	}

@@ -43,7 +43,7 @@ func (s *scan) homes(ctx context.Context) []home {
 	kept := found[:0]
 	dirs := map[string]bool{}
 	for _, h := range found {
-		real, err := s.root.Resolve(h.dir)
+		real, err := s.files.Resolve(h.dir)
 		if err != nil || real == "/" || dirs[real] || len(kept) == maxHomes { // "/" is the home of some service accounts
 			continue
 		}
@@ -60,7 +60,7 @@ func (s *scan) ownerOf(h home) int {
 	if h.uid >= 0 {
 		return h.uid
 	}
-	info, err := s.root.Stat(h.dir)
+	info, err := s.files.Stat(h.dir)
 	if err != nil {
 		return -1
 	}
@@ -93,7 +93,7 @@ func (s *scan) directoryHomes(ctx context.Context) []home {
 
 // directoryHome reads one record, whose attributes are lists.
 func (s *scan) directoryHome(name string) ([]home, error) {
-	data, err := s.root.ReadFile(name, maxPlistSize)
+	data, err := s.files.ReadFile(name, maxPlistSize)
 	if err != nil {
 		return nil, bare(err)
 	}

@@ -213,7 +213,11 @@ func TestCommandLinesThatAreSlowToFollow(t *testing.T) {
 	}
 	tr.link("d", "/l30")
 	for i := range 50 {
-		tr.job(fmt.Sprintf("%s%d.plist", agents, i), label("slow")+programArguments("/bin/sh", "-c", strings.Repeat("/l0/end;", 2_000)))
+		var line strings.Builder
+		for j := range 2_000 {
+			fmt.Fprintf(&line, "/l0/end%d.%d;", i, j)
+		}
+		tr.job(fmt.Sprintf("%s%d.plist", agents, i), label("slow")+programArguments("/bin/sh", "-c", line.String()))
 	}
 	start := time.Now()
 	jobs, errs := Jobs(context.Background(), tr.root())
@@ -261,7 +265,7 @@ func FuzzInterpreter(f *testing.F) {
 		start := time.Now()
 		for _, args := range [][]string{strings.Split(line, "\x00"), {"/opt/fuzzed", line}, {"sh", "-c", line}} {
 			job := Job{Program: args[0]}
-			(&exec{ctx: t.Context(), root: root}).run(&job, args[1:])
+			(&exec{ctx: t.Context(), files: newScan(root, nil).files}).run(&job, args[1:])
 			require.Equal(t, job.Interpreter == "", job.PayloadKind == "")
 			require.Contains(t, []string{"", PayloadMachO, PayloadELF, PayloadScript, PayloadInline, PayloadModule, PayloadBundle, PayloadMissing}, job.PayloadKind)
 		}

@@ -96,7 +96,7 @@ func TestInterpreters(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			job := Job{Program: tt.args[0]}
-			x := &exec{ctx: t.Context(), root: tr.root()}
+			x := &exec{ctx: t.Context(), files: newScan(tr.root(), nil).files}
 			x.run(&job, tt.args[1:])
 			require.Equal(t, tt.want, want{job.Executable, job.Interpreter, job.PayloadPath, job.PayloadKind})
 		})
@@ -142,7 +142,7 @@ func TestOthers(t *testing.T) {
 	}
 	for _, tt := range tests {
 		job := Job{Program: tt.args[0]}
-		x := &exec{ctx: t.Context(), root: tr.root()}
+		x := &exec{ctx: t.Context(), files: newScan(tr.root(), nil).files}
 		x.run(&job, tt.args[1:])
 		require.Equal(t, tt.want, job.Others, "%q", tt.args)
 		require.NotEmpty(t, job.Executable)

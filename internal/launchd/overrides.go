@@ -85,7 +85,7 @@ func (s *scan) readOverrides() disabledBy {
 }
 
 func (s *scan) readOverride(name string) (map[string]bool, error) {
-	data, err := s.root.ReadFile(name, maxPlistSize)
+	data, err := s.files.ReadFile(name, maxPlistSize)
 	if err != nil {
 		return nil, bare(err)
 	}

@@ -29,10 +29,18 @@ const (
 
 var errBudget = errors.New("too much to read")
 
-// Jobs finds every job that is declared on a host, sorted by PlistPath. The errors are about places that could not be looked at; a bad
-// property list is a Job with Err. It ends early, with what it has, when ctx does.
-func Jobs(ctx context.Context, root *rootfs.Root) ([]Job, []error) {
-	s := &scan{root: root, seen: map[string]int{}}
+// Jobs is Scanner.Jobs for once.
+func Jobs(ctx context.Context, root *rootfs.Root) ([]Job, []error) { return NewScanner(root).Jobs(ctx) }
+
+func newScan(root *rootfs.Root, known map[source]memory) *scan {
+	return &scan{
+		seen:  map[string]int{},
+		files: &files{Root: root, seen: map[string]located{}, known: known, remember: map[source]memory{}},
+	}
+}
+
+// all looks in all places.
+func (s *scan) all(ctx context.Context) ([]Job, []error) {
 	homes := s.homes(ctx)
 	for _, p := range systemPlaces {
 		s.folder(ctx, p, nil)
@@ -67,7 +75,7 @@ type found struct {
 
 // scan collects the jobs of one host.
 type scan struct {
-	root  *rootfs.Root
+	files *files
 	seen  map[string]int // index in found by the property list's resolved path, so that none is read twice
 	found []found
 	errs  []error
@@ -136,7 +144,7 @@ func (s *scan) folder(ctx context.Context, p place, a *allowance) {
 	if len(entries) == 0 {
 		return
 	}
-	real, err := s.root.Resolve(p.dir)
+	real, err := s.files.Resolve(p.dir)
 	if err != nil {
 		s.fail(err)
 		return
@@ -193,7 +201,7 @@ func (s *scan) first(real string) bool {
 
 // real resolves a path; one that leads nowhere stays as it is.
 func (s *scan) real(name string) string {
-	if real, err := s.root.Resolve(name); err == nil {
+	if real, err := s.files.Resolve(name); err == nil {
 		return real
 	}
 	return name
@@ -201,7 +209,7 @@ func (s *scan) real(name string) string {
 
 // entries lists a folder; one that is not there, or is something else, is empty.
 func (s *scan) entries(dir string) ([]fs.DirEntry, error) {
-	entries, err := s.root.ReadDir(dir, maxEntries)
+	entries, err := s.files.ReadDir(dir, maxEntries)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 		err = nil
 	}

@@ -6,8 +6,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-
-	"github.com/cipherlens/cipherlens/internal/rootfs"
 )
 
 // maxScript is how many bytes of a script are looked at: what does crypto says so in its imports.
@@ -96,8 +94,8 @@ func (s *script) add(name string) {
 }
 
 // file looks at the beginning of a file and gives it; what cannot be read gives no hints.
-func (s *script) file(root *rootfs.Root, name string) string {
-	f, err := root.Open(name)
+func (s *script) file(files *files, name string) string {
+	f, err := files.Open(name)
 	if err != nil {
 		return ""
 	}
