@@ -85,6 +85,8 @@ func isBesideSTUN(m []byte) bool {
 	switch {
 	case isSTUN(m) || len(m) < 4:
 		return true
+	case be16(m) == 0xff10: // as Teams wraps what it relays
+		return be16(m[2:]) == len(m)-4
 	case m[0]>>6 == 1:
 		return isChannelData(m)
 	case m[0]>>6 == 2:
