@@ -23,6 +23,7 @@ var names = []entry{
 	{"radius", conformance.UDP, midstream, []uint16{1812, 1813, 1645, 1646, 3799}, radius},
 	{"service_location_protocol", conformance.UDP, midstream, []uint16{427}, slp},
 	{"service_location_protocol", conformance.TCP, midstream, []uint16{427}, slpStream},
+	{"bgp", conformance.TCP, midstream, []uint16{179}, bgp},
 	{"tftp", conformance.UDP, start, []uint16{69}, tftpRequest},
 	{"tftp", conformance.UDP, start | turned, nil, tftpTransfer},
 }
@@ -244,6 +245,26 @@ func slpStream(v view) bool {
 func slpFirst(s side) bool {
 	n := slpLength(s.data)
 	return len(s.data) == 0 || n == len(s.data) || n > len(s.data) && s.open
+}
+
+// bgp is BGP 4 (RFC 4271, section 4.1): a marker of ones, a length and a kind in every message. 2^-140.
+func bgp(v view) bool {
+	n, ok := v.client.chain(32, 19, bgpMessage)
+	m, fits := v.server.chain(32, 19, bgpMessage)
+	return ok && fits && n+m > 0
+}
+
+func bgpMessage(b []byte) int {
+	length := int(b[16])<<8 | int(b[17])
+	for _, x := range b[:16] {
+		if x != 0xff {
+			return -1
+		}
+	}
+	if length > 4096 && b[18] != 2 || b[18] < 1 || b[18] > 5 || b[18] == 4 && length != 19 {
+		return -1
+	}
+	return length
 }
 
 // tftpRequest is a request to read or write: a name, a mode of three, options (RFC 1350, RFC 2347). 2^-60.

@@ -74,6 +74,8 @@ var specified = []example{
 		[]said{"x 80000018 12345678 00000001 00000000 00000000 00000000 00000000"}, 0},
 	{"rdp", "MS-RDPBCGR, 4.1.1 and 4.1.2", overTCP, []said{"x 0300002c 27e00000000000 436f6f6b69653a206d737473686173683d656c746f6e730d0a 0100080000000000"},
 		[]said{"x 03000013 0ed00000123400 0200080000000000"}, 0},
+	{"bgp", "RFC 4271, 4.2 and 4.4: OPEN and KEEPALIVE", overTCP, []said{said("x " + strings.Repeat("ff", 16) + "001d 01 04 fde8 00b4 c0000201 00"), said("x " + strings.Repeat("ff", 16) + "0013 04")},
+		nil, 0},
 	{"vnc", "RFC 6143, 7.1.1", overTCP, []said{"RFB 003.008\n"}, []said{"RFB 003.008\n"}, 0},
 	{"x11", "X Window System Protocol, 8", overTCP, []said{"x 6c00 0b00 0000 0000 0000 0000"}, []said{"x 0100 0b00 0000 0100"}, 0},
 	{"dcerpc", "C706, 12.6.4.3: bind of the endpoint mapper", overTCP, []said{"x 05000b03 10000000 4800 0000 01000000 b810b810 00000000 01000000 0000 0100" +
