@@ -70,6 +70,7 @@ type examined struct {
 	found     bool             // the bodies are random
 	sample    randomness.Stats // of the direction with more bytes to judge
 	n         int              // bytes judged in both directions
+	least     int              // bytes that the search at hand needs
 
 	seen   blocks
 	joined [randomness.MaxSample + randomness.MinSample]byte // both bodies
@@ -301,7 +302,7 @@ const (
 // that uses one key both ways repeats its keystream. What it measured counts only where it accepts.
 func (e *examined) accept(all [2][][]byte, header [2]int, level float64) bool {
 	e.found = false
-	headers, bytes := 0, 0
+	headers, bytes, silent := 0, 0, false
 	for i := range e.sides {
 		s := &e.sides[i]
 		rest := bodies(all[i], header[i], s.room.rest[:0])
@@ -309,15 +310,12 @@ func (e *examined) accept(all [2][][]byte, header [2]int, level float64) bool {
 		n := min(size(rest), randomness.MaxSample)
 		bytes += n
 		// A side that says much and nothing but headers is not encrypted.
-		if n < randomness.MinSample && !e.framing && len(s.data) >= minRandom {
-			e.n = bytes
-			return false
-		}
+		silent = silent || n < randomness.MinSample && !e.framing && len(s.data) >= minRandom
 		s.header, s.rest = header[i], rest
 	}
 	e.n = bytes
-	need := max(e.need(all), headers)
-	if e.n < need || e.hopeless() {
+	need := max(e.need(all), headers, e.least)
+	if silent || e.n < need || e.hopeless() {
 		return false
 	}
 	e.n = 0
@@ -452,11 +450,13 @@ func (e *examined) behindField(f framing) bool {
 	if f.extra > base && e.accept(split, [2]int{f.extra, f.extra}, 1-e.threshold) {
 		return true
 	}
+	e.least = minSearched
+	defer func() { e.least = 0 }()
 	if !e.accept(split, [2]int{base + maxSearched, base + maxSearched}, stricter) && e.n >= minSearched {
 		return false // what is not random there is not random before
 	}
 	for h := base + 1; h <= base+maxSearched; h++ {
-		if e.accept(split, [2]int{h, h}, stricter) && e.n >= minSearched {
+		if e.accept(split, [2]int{h, h}, stricter) {
 			return true
 		}
 	}
@@ -473,12 +473,14 @@ func (e *examined) behindHeader() bool {
 	a, b := &e.sides[0], &e.sides[1]
 	a.stream[0], b.stream[0] = a.data, b.data
 	streams := [2][][]byte{a.stream[:], b.stream[:]}
+	e.least = minSearched
+	defer func() { e.least = 0 }()
 	if !e.accept(streams, [2]int{maxSearched, maxSearched}, stricter) && e.n >= minSearched {
 		return false // what is not random there is not random before
 	}
 	for h := 1; h <= maxSearched; h++ {
 		for _, header := range [3][2]int{{h, h}, {h, 0}, {0, h}} {
-			if e.accept(streams, header, stricter) && e.n >= minSearched && e.n >= 8*h {
+			if e.least = max(minSearched, 8*h); e.accept(streams, header, stricter) {
 				return true
 			}
 		}

@@ -175,10 +175,14 @@ func (t *Table) conclude(f *Flow) {
 	t.settle(f)
 }
 
-// end marks a flow as ended and judges it with that knowledge.
+// end marks a flow as ended and judges it with that knowledge, where that can change anything.
 func (t *Table) end(f *Flow) {
 	f.Ended = true
-	if f.sample != nil {
+	switch s := f.sample; {
+	case s == nil:
+	case f.Judgement.Stable && s.judged == s.inOrder() && !s.missing():
+		f.Judgement.Final = true
+	default:
 		t.judge(f, true)
 	}
 }

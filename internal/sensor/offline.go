@@ -98,7 +98,7 @@ func judging(settings config.Config) func(*flow.Flow, *conformance.Conversation)
 	return func(f *flow.Flow, c *conformance.Conversation) conformance.Judgement {
 		j := judge.Judge(c, options)
 		if j.Verdict == conformance.Random && f.Bytes[0]+f.Bytes[1] < least {
-			j.Verdict, j.Final = conformance.Undetermined, false
+			j.Verdict, j.Final, j.Stable = conformance.Undetermined, false, false
 			j.Reasons = append(j.Reasons, "below_traffic_volume_threshold")
 		}
 		if f.Server().Port() == httpsPort && resolvers.expected(&j, f.Server().Addr()) {

@@ -19,6 +19,12 @@ var recognizers = []conformance.Recognizer{
 
 // Judge says what a conversation is.
 func Judge(c *conformance.Conversation, o conformance.Options) conformance.Judgement {
+	j := ask(c, o)
+	j.Stable = stable(c, j.Verdict)
+	return j
+}
+
+func ask(c *conformance.Conversation, o conformance.Options) conformance.Judgement {
 	for _, recognize := range recognizers {
 		if j, ok := recognize(c, o); ok {
 			return j
@@ -29,4 +35,14 @@ func Judge(c *conformance.Conversation, o conformance.Options) conformance.Judge
 		j.AppProtocol = protocol.Name(c)
 	}
 	return j
+}
+
+// stable says whether a verdict holds for the bytes at hand, ended or not. The end of a stream shows that its last message is whole,
+// which matters to TLS and to what is not known yet; datagrams are whole as they come.
+func stable(c *conformance.Conversation, v conformance.Verdict) bool {
+	switch v {
+	case conformance.KnownProtocol, conformance.Cleartext, conformance.Compressed, conformance.Random:
+		return true
+	}
+	return c.Transport == conformance.UDP
 }
