@@ -71,6 +71,9 @@ func processRows(flows []sensor.Flow, lopsidedFrom float64) []Row {
 	by := map[identity]*traffic{}
 	for i := range flows {
 		f := &flows[i]
+		if f.Kept {
+			continue
+		}
 		id := identity{f.Owner.PID, f.Owner.Path, f.Owner.Name}
 		t := by[id]
 		if t == nil {

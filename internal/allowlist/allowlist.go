@@ -47,7 +47,13 @@ type Rule struct {
 	lastMatch atomic.Int64
 }
 
-// Matches says how often the rule covered a flow since it was loaded, and when last (unix seconds; 0 never).
+// Count counts one more flow that the rule covers.
+func (r *Rule) Count(now time.Time) {
+	r.matches.Add(1)
+	r.lastMatch.Store(now.Unix())
+}
+
+// Matches says how often Count was called since the rule was loaded, and when last (unix seconds; 0 never).
 func (r *Rule) Matches() (count uint64, last int64) { return r.matches.Load(), r.lastMatch.Load() }
 
 // Expired says whether the rule's last day is over.
@@ -290,10 +296,10 @@ func (s *Set) Rules() []*Rule {
 	return slices.Clone(s.rules)
 }
 
-// Match gives the name of the first rule that covers who talking to where, and counts it; empty when none does.
-func (s *Set) Match(who Identity, where Destination, now time.Time) string {
+// Match gives the first rule that covers who talking to where; nil when none does.
+func (s *Set) Match(who Identity, where Destination, now time.Time) *Rule {
 	if s == nil {
-		return ""
+		return nil
 	}
 	keys := [...]string{keyOf("cdhash", who.CDHash), keyOf("signing", who.SigningID), keyOf("team", who.TeamID), keyOf("path", who.Path)}
 	for _, key := range keys {
@@ -302,13 +308,11 @@ func (s *Set) Match(who Identity, where Destination, now time.Time) string {
 		}
 		for _, r := range s.byKey[key] {
 			if !r.Expired(now) && r.identifies(who) && r.reaches(where) {
-				r.matches.Add(1)
-				r.lastMatch.Store(now.Unix())
-				return r.Name
+				return r
 			}
 		}
 	}
-	return ""
+	return nil
 }
 
 func (r *Rule) identifies(who Identity) bool {

@@ -63,7 +63,12 @@ func TestMatch(t *testing.T) {
 		{"today", Identity{Path: "/usr/local/bin/today"}, to("203.0.113.1")},
 		{"", Identity{}, to("203.0.113.1")},
 	} {
-		require.Equal(t, c.want, s.Match(c.who, c.where, now), "%+v", c)
+		got := ""
+		if rule := s.Match(c.who, c.where, now); rule != nil {
+			got = rule.Name
+			rule.Count(now)
+		}
+		require.Equal(t, c.want, got, "%+v", c)
 	}
 	count, last := s.Rules()[0].Matches()
 	require.EqualValues(t, 3, count)

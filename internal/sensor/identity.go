@@ -52,6 +52,31 @@ type ruleBook struct {
 	sources  string // what the rules were read from
 	rules    *allowlist.Set
 	problems []error
+	counted  map[flowKey]struct{} // flows that a rule was counted for
+}
+
+// flowKey tells one flow from another.
+type flowKey struct {
+	file, community string
+	opened          int64
+}
+
+// maxCounted bounds how many flows are remembered as counted; beyond, all are forgotten and some may count twice.
+const maxCounted = 20_000
+
+// count counts a flow for its rule, once however often it is asked about.
+func (b *ruleBook) count(r *allowlist.Rule, f *Flow, now time.Time) {
+	key := flowKey{f.File, f.CommunityID, f.opened}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if _, known := b.counted[key]; known {
+		return
+	}
+	if b.counted == nil || len(b.counted) >= maxCounted {
+		b.counted = map[flowKey]struct{}{}
+	}
+	b.counted[key] = struct{}{}
+	r.Count(now)
 }
 
 // current gives the rules in force.
@@ -61,7 +86,7 @@ func (b *ruleBook) current() (*allowlist.Set, []error) {
 	defer b.mu.Unlock()
 	if b.rules == nil || sources != b.sources {
 		b.rules, b.problems = allowlist.Load(b.settings)
-		b.sources = sources
+		b.sources, b.counted = sources, nil
 	}
 	return b.rules, b.problems
 }
@@ -103,9 +128,13 @@ func (s *Sensor) approve(ctx context.Context, flows []Flow) {
 			who[f.Owner.Path] = id
 		}
 		f.Owner.CDHash = id.CDHash
-		f.AllowlistRule = rules.Match(id, allowlist.Destination{
+		rule := rules.Match(id, allowlist.Destination{
 			Address: f.Remote.Addr(), Port: f.Remote.Port(), Host: f.Judgement.SNI,
 			Verdict: string(f.Judgement.Verdict), AppProtocol: f.Judgement.AppProtocol,
 		}, now)
+		if rule != nil {
+			f.AllowlistRule = rule.Name
+			s.rules.count(rule, f, now)
+		}
 	}
 }

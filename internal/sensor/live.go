@@ -250,6 +250,9 @@ func (l *live) flows(window time.Duration, keep func(*Flow) bool) []Flow {
 		}
 	}
 	l.mu.Unlock()
+	for i := range found {
+		found[i].Kept = found[i].LastSeen < since
+	}
 	slices.SortFunc(found, func(a, b Flow) int {
 		return cmp.Or(cmp.Compare(a.opened, b.opened), strings.Compare(a.CommunityID, b.CommunityID))
 	})
