@@ -223,9 +223,20 @@ func (l *live) own(f *flow.Flow) bool {
 	return true
 }
 
+// rest is how long a flow must be silent before an alert that more bytes could take back is shown.
+const rest = 2 * time.Second
+
+// settled says whether an alert may be shown: a few bytes can look random that the next ones explain.
+func settled(j *conformance.Judgement, ended bool, silent time.Duration) bool {
+	return j.Final || ended || silent >= rest
+}
+
 // convert copies a flow with its owner; the lock must be held.
 func (l *live) convert(f *flow.Flow) Flow {
 	out := fromTable(f)
+	if f.Alert() && !settled(&f.Judgement, f.Ended, time.Since(time.Unix(0, f.LastSeen))) {
+		out.Judgement = conformance.Judgement{Verdict: conformance.Undetermined, Reasons: []string{"too_early"}}
+	}
 	switch owner := f.Owner.(type) {
 	case *Owner:
 		out.Owner = *owner

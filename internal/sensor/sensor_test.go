@@ -68,6 +68,15 @@ func TestAlertsAreBounded(t *testing.T) {
 	}
 }
 
+func TestAlertsWaitForTheirVerdictToSettle(t *testing.T) {
+	t.Parallel()
+	provisional, final := &conformance.Judgement{Verdict: conformance.Random}, &conformance.Judgement{Verdict: conformance.Random, Final: true}
+	require.False(t, settled(provisional, false, time.Second))
+	require.True(t, settled(provisional, false, rest))
+	require.True(t, settled(provisional, true, 0))
+	require.True(t, settled(final, false, 0))
+}
+
 func TestDoHResolvers(t *testing.T) {
 	t.Parallel()
 	r := newResolvers([]string{"192.0.2.0/24", "DNS.example"})
