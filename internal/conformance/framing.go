@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"encoding/binary"
 	"math"
 	"slices"
 )
@@ -28,15 +29,25 @@ func (f framing) value(b []byte) int {
 	if len(b) < f.position+f.width {
 		return -1
 	}
-	v := 0
-	for i := range f.width {
-		k := f.position + i
-		if f.little {
-			k = f.position + f.width - 1 - i
+	b = b[f.position:]
+	if f.little {
+		switch f.width {
+		case 2:
+			return int(b[1])<<8 | int(b[0])
+		case 3:
+			return int(b[2])<<16 | int(b[1])<<8 | int(b[0])
 		}
-		v = v<<8 | int(b[k])
+		return int(binary.LittleEndian.Uint32(b))
 	}
-	return v
+	switch f.width {
+	case 1:
+		return int(b[0])
+	case 2:
+		return int(b[0])<<8 | int(b[1])
+	case 3:
+		return int(b[0])<<16 | int(b[1])<<8 | int(b[2])
+	}
+	return int(binary.BigEndian.Uint32(b))
 }
 
 // carried is what one direction carried: units that start with a message (datagrams, or the whole of a stream), and where in
@@ -126,6 +137,9 @@ func frame(a, b *carried) (best framing, ok bool) {
 					continue
 				}
 				f := framing{position: position, width: width, little: little}
+				if !f.plausible(a, b) {
+					continue
+				}
 				extras, n := f.extras(a, b)
 				for _, f.extra = range extras[:n] {
 					if !f.begins(a, b) {
@@ -139,6 +153,23 @@ func frame(a, b *carried) (best framing, ok bool) {
 		}
 	}
 	return best, ok
+}
+
+// plausible is begins for any extra: the cheap look that nearly all framings fail.
+func (f framing) plausible(a, b *carried) bool {
+	whole := false
+	for _, s := range [...]*carried{a, b} {
+		if len(s.units) == 0 {
+			continue
+		}
+		switch v := f.value(s.units[0]); {
+		case v >= 0 && v <= len(s.units[0]):
+			whole = true
+		case !s.open || len(s.units) > 1:
+			return false
+		}
+	}
+	return whole
 }
 
 // reaches says whether a field at position could be in the first message.

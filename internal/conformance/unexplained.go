@@ -293,8 +293,8 @@ func (e *examined) random(client, server int) bool {
 
 // excludedBy is how many of the first bytes tell what is not random at all, and hopeless how unlikely they must be for that.
 const (
-	excludedBy = 256
-	hopeless   = 1e-30
+	excludedBy = 128
+	hopeless   = 1e-20
 )
 
 // accept measures the bodies of messages behind headers, and says whether all of them may be uniform: each direction's bytes, and

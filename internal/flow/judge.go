@@ -9,6 +9,8 @@ import (
 // When to judge, in bytes in order of both directions.
 const (
 	firstJudged = 512
+	// again is by how many times they must have grown.
+	again = 4
 	// enough times SampleBytes of payload seen end the sampling also of a flow that speaks in one direction only.
 	enough = 8
 )
@@ -112,7 +114,7 @@ func (t *Table) stored(f *Flow, added int) {
 	}
 	s.exchanged = both
 	for s.judgeAt <= n {
-		s.judgeAt *= 2
+		s.judgeAt *= again
 	}
 	t.judge(f, false)
 	if over {
@@ -251,7 +253,7 @@ func (t *Table) review(f *Flow) {
 	for i := range s.half {
 		t.await(s, &s.half[i])
 	}
-	if n := s.inOrder(); n > s.judged+s.judged/8 {
+	if n := s.inOrder(); n > s.judged+s.judged/2 {
 		t.judge(f, false)
 		return
 	}

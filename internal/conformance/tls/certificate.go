@@ -117,14 +117,23 @@ func (s *session) checkCertificate() {
 	}
 }
 
-// serverKey is the public key of the server's certificate, nil when unknown.
-func (s *session) serverKey() crypto.PublicKey {
+// serverCertificate is the server's own certificate, nil when unknown.
+func (s *session) serverCertificate() []byte {
 	body, ok := s.server.first(msgCertificate)
 	if !ok || s.reply.certType {
 		return nil
 	}
 	leaf, ok := readCertificates(body)
-	if !ok || leaf == nil {
+	if !ok {
+		return nil
+	}
+	return leaf
+}
+
+// serverKey is the public key of the server's certificate, nil when unknown.
+func (s *session) serverKey() crypto.PublicKey {
+	leaf := s.serverCertificate()
+	if leaf == nil {
 		return nil
 	}
 	return publicKey(leaf)

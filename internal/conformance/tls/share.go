@@ -49,27 +49,33 @@ func (s *session) checkShare(id uint16, key []byte, server bool) rules {
 	if len(key) != want {
 		return ruleKeyLength
 	}
-	if !s.thorough() {
-		return 0
+	side := []byte{0}
+	if server {
+		side[0] = 1
 	}
+	if s.thorough() && !passed.check(passed.sum(passPoint, id, side, key), func() bool { return g.generates(key, server) }) {
+		return ruleKeyInvalid
+	}
+	return 0
+}
+
+// generates says whether a key generator can have made the key share, which has the right length.
+func (g *group) generates(key []byte, server bool) bool {
 	if g.curve != nil {
 		if _, err := g.curve().NewPublicKey(key); err != nil {
-			return ruleKeyInvalid
+			return false
 		}
 	}
 	if g.x25519 >= 0 {
 		off := g.x25519
 		if server {
-			off = want - 32
+			off = len(key) - 32
 		}
 		if !onCurve25519(key[off : off+32]) {
-			return ruleKeyInvalid
+			return false
 		}
 	}
-	if g.mlkem >= 0 && !server && !reducedMLKEM(key[g.mlkem:g.mlkem+1152]) {
-		return ruleKeyInvalid
-	}
-	return 0
+	return g.mlkem < 0 || server || reducedMLKEM(key[g.mlkem:g.mlkem+1152])
 }
 
 // checkPoint checks an elliptic curve point of a key exchange of TLS 1.2 and before, where points may be compressed.

@@ -55,7 +55,6 @@ func (s *session) verify(params []byte, sig cryptobyte.String) {
 	if s.hello == nil || s.v2 > 0 {
 		return
 	}
-	key := s.serverKey()
 	var alg uint16
 	if s.reply.version == version12 && !sig.ReadUint16(&alg) {
 		s.broken |= ruleKeyLength
@@ -66,10 +65,12 @@ func (s *session) verify(params []byte, sig cryptobyte.String) {
 		s.broken |= ruleKeyLength
 		return
 	}
-	if key == nil || s.reply.version < versionSSL3 || !s.thorough() {
+	leaf := s.serverCertificate()
+	if leaf == nil || s.reply.version < versionSSL3 || !s.thorough() {
 		return
 	}
-	if !verifies(key, alg, s.randoms(params), value) {
+	sum := passed.sum(passSignature, alg, leaf, s.hello.Random, s.reply.random, params, value)
+	if !passed.check(sum, func() bool { return verifies(publicKey(leaf), alg, s.randoms(params), value) }) {
 		s.broken |= ruleSignature
 	}
 }
