@@ -13,8 +13,8 @@ import (
 // Jobs lists the launchd jobs of the host, the folders that could not be read, and which jobs run.
 type Jobs interface {
 	Jobs(ctx context.Context) (jobs []launchd.Job, problems []error)
-	// Running gives a function that knows the process of each job that runs; ok is false where none is known.
-	Running(ctx context.Context) (pidOf func(*launchd.Job) (pid int, ok bool), err error)
+	// Running gives a function that knows the process of each of these jobs that runs; ok is false where none is known.
+	Running(ctx context.Context, jobs []launchd.Job) (pidOf func(*launchd.Job) (pid int, ok bool), err error)
 }
 
 // LaunchdCryptoLinkage is the table of what launchd jobs reach.
@@ -52,7 +52,7 @@ func LaunchdCryptoLinkage(jobs Jobs, images Images) Definition {
 				}
 			}
 			found := analyse(ctx, images, targets)
-			pidOf, err := jobs.Running(ctx)
+			pidOf, err := jobs.Running(ctx, all)
 			if err != nil {
 				problems = append(problems, err)
 			}

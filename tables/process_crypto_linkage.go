@@ -5,13 +5,13 @@ import (
 
 	"github.com/osquery/osquery-go/plugin/table"
 
-	"github.com/cipherlens/cipherlens/internal/process"
+	"github.com/cipherlens/cipherlens/internal/sensor"
 )
 
 // Processes lists the running processes, each with the label of its launchd job (systemd unit) where it is known. A host that is only looked at
 // from outside has none.
 type Processes interface {
-	Processes(ctx context.Context) ([]process.Process, error)
+	Processes(ctx context.Context) ([]sensor.Process, error)
 }
 
 // ProcessCryptoLinkage is the table of what running processes reach.
@@ -24,6 +24,7 @@ func ProcessCryptoLinkage(processes Processes, images Images) Definition {
 		integer("uid", "User that it runs as"),
 		bigint("start_time", "When it started, unix seconds"),
 		text("launchd_label", "launchd job (Linux: systemd unit) that it belongs to"),
+		text("launchd_proof", "By what it was tied to that job: cgroup, parent (launchd started it; executable, arguments and user are the job's), environment (XPC_SERVICE_NAME; can be forged), coalition (in the process tree of one that parent ties), executable (may as well have been started by hand)"),
 	}
 	return Definition{
 		Name:        "process_crypto_linkage",
@@ -36,7 +37,7 @@ func ProcessCryptoLinkage(processes Processes, images Images) Definition {
 			if err != nil {
 				return nil, err
 			}
-			var wanted []process.Process
+			var wanted []sensor.Process
 			var targets []target
 			for _, p := range all {
 				if p.Path != "" && q.WantsInt("pid", int64(p.PID)) && q.Wants("path", p.Path) {
@@ -55,8 +56,8 @@ func ProcessCryptoLinkage(processes Processes, images Images) Definition {
 	}
 }
 
-func processRow(p *process.Process) Row {
-	r := Row{"path": p.Path, "process_name": p.Name, "launchd_label": p.Label}
+func processRow(p *sensor.Process) Row {
+	r := Row{"path": p.Path, "process_name": p.Name, "launchd_label": p.Label, "launchd_proof": p.Proof}
 	r.Int("pid", int64(p.PID))
 	r.Int("parent", int64(p.PPID))
 	r.Int("uid", int64(p.UID))

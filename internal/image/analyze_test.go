@@ -315,21 +315,6 @@ func TestCacheIsBounded(t *testing.T) {
 	require.Len(t, c.known, 2, "errors are not kept")
 }
 
-func TestBatch(t *testing.T) {
-	t.Parallel()
-	b := analyzer(t, "testdata/tree").Batch()
-	one, err := b.Analyze(t.Context(), "/usr/local/bin/direct", nil)
-	require.NoError(t, err)
-	same, err := b.Analyze(t.Context(), "/usr/local/bin/direct", nil)
-	require.NoError(t, err)
-	require.Same(t, one, same)
-	other, err := b.Analyze(t.Context(), "/usr/local/bin/direct", []string{"/opt/env/lib/libenv.dylib"})
-	require.NoError(t, err)
-	require.Greater(t, len(symmetric(other.Evidence)), len(symmetric(one.Evidence)))
-	_, err = b.Analyze(t.Context(), "/missing", nil)
-	require.ErrorIs(t, err, fs.ErrNotExist)
-}
-
 // A library that only calls itself libssl does not hide what it asks of Apple.
 func TestCryptoLibraryByNameOnly(t *testing.T) {
 	t.Parallel()

@@ -3,6 +3,7 @@ package image
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -62,13 +63,26 @@ func (x *Index) Paths(uuid string) []string { return slices.Clone(x.paths[uuidKe
 // Len is how many UUIDs are known.
 func (x *Index) Len() int { return len(x.paths) }
 
-// Applications lists the executables of the applications in /Applications, at most limit.
+// applicationFiles are where the executables of applications are, as osquery file patterns.
+var applicationFiles = []string{
+	"/Applications/%.app/Contents/MacOS/%",
+	"/Applications/%/%.app/Contents/MacOS/%",
+	"/Users/%/Applications/%.app/Contents/MacOS/%",
+	"/Library/PrivilegedHelperTools/%",
+}
+
+// Applications lists the executables of the applications of a host and of its users, at most limit. With an error it gives those it has.
 func Applications(ctx context.Context, root *rootfs.Root, limit int) ([]string, error) {
-	paths, err := root.Glob(ctx, "/Applications/%.app/Contents/MacOS/%", limit)
-	if err != nil {
-		return paths, fmt.Errorf("image: applications: %w", err)
+	var paths []string
+	var problems []error
+	for _, pattern := range applicationFiles {
+		more, err := root.Glob(ctx, pattern, limit-len(paths))
+		paths = append(paths, more...)
+		if err != nil {
+			problems = append(problems, fmt.Errorf("image: applications: %s: %w", pattern, err))
+		}
 	}
-	return paths, nil
+	return paths, errors.Join(problems...)
 }
 
 func uuidKey(uuid string) string {

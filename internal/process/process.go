@@ -19,6 +19,8 @@ type Process struct {
 	Name      string   // as the kernel keeps it: at most 15 bytes on Linux, 31 on macOS
 	Args      []string // the first is the program's name as it was called
 	Label     string   // systemd service on Linux; on macOS the kernel does not know it
+	Service   string   // macOS: XPC_SERVICE_NAME of its environment, which its parent chose; empty where it may not be read
+	Coalition uint64   // macOS: the resource coalition that launchd puts a job's whole process tree into; 0 is unknown
 }
 
 // List gives all processes, by pid. Those that end meanwhile are left out.

@@ -26,6 +26,7 @@ const (
 	flavorBSDInfo      = 3
 	flavorPath         = 11
 	flavorShortBSDInfo = 13
+	flavorCoalition    = 20
 	flavorSocket       = 3 // of PIDFDINFO
 
 	opsStatus   = 0
@@ -122,6 +123,10 @@ func getStarted(pid int) (Process, uint64, error) {
 	}
 	if raw, err := unix.SysctlRaw("kern.procargs2", pid); err == nil {
 		p.Args, _ = parseProcArgs(raw) // what there is of them
+		p.Service = procEnvironment(raw, "XPC_SERVICE_NAME")
+	}
+	if n, err := procInfo(callPIDInfo, pid, flavorCoalition, 0, b[:coalitionInfoSize]); err == nil && n == coalitionInfoSize {
+		p.Coalition = host.Uint64(b) // COALITION_TYPE_RESOURCE
 	}
 	return p, started, nil
 }

@@ -13,10 +13,11 @@ import (
 // What proc_info(2) of macOS fills in: bsd/sys/proc_info.h of xnu-11417.101.15, the same on arm64 and x86_64. The decoders are
 // here, and not with the calls, so that they are tested where there is no such kernel.
 const (
-	bsdInfoSize      = 136 // proc_bsdinfo
-	shortBSDInfoSize = 64  // proc_bsdshortinfo
-	fdInfoSize       = 8   // proc_fdinfo
-	socketInfoSize   = 792 // socket_fdinfo
+	bsdInfoSize       = 136 // proc_bsdinfo
+	shortBSDInfoSize  = 64  // proc_bsdshortinfo
+	fdInfoSize        = 8   // proc_fdinfo
+	coalitionInfoSize = 40  // proc_pidcoalitioninfo
+	socketInfoSize    = 792 // socket_fdinfo
 
 	fdTypeSocket = 2
 
@@ -131,24 +132,45 @@ func unbound(addr, like netip.Addr) bool {
 
 // parseProcArgs reads what sysctl kern.procargs2 gives: the number of arguments, the path, NULs, the arguments, the environment.
 func parseProcArgs(b []byte) ([]string, error) {
+	args, _, err := cutProcArgs(b)
+	return args, err
+}
+
+// cutProcArgs also gives the environment, which is absent for programs that System Integrity Protection guards.
+func cutProcArgs(b []byte) (args []string, environment []byte, err error) {
 	if len(b) < 4 {
-		return nil, fmt.Errorf("kern.procargs2: %d bytes", len(b))
+		return nil, nil, fmt.Errorf("kern.procargs2: %d bytes", len(b))
 	}
 	count := host.Uint32(b)
 	_, rest, ok := bytes.Cut(b[4:], []byte{0})
 	if !ok {
-		return nil, errors.New("kern.procargs2: the path does not end")
+		return nil, nil, errors.New("kern.procargs2: the path does not end")
 	}
 	rest = bytes.TrimLeft(rest, "\x00")
-	var args []string
 	for len(args) < int(count) {
 		arg, after, ok := bytes.Cut(rest, []byte{0})
 		if !ok {
-			return args, fmt.Errorf("kern.procargs2: %d arguments of %d", len(args), count)
+			return args, nil, fmt.Errorf("kern.procargs2: %d arguments of %d", len(args), count)
 		}
 		args, rest = append(args, string(arg)), after
 	}
-	return args, nil
+	return args, rest, nil
+}
+
+// procEnvironment gives one variable of what sysctl kern.procargs2 gives, the first of that name; empty where there is none.
+func procEnvironment(b []byte, name string) string {
+	_, rest, err := cutProcArgs(b)
+	for err == nil {
+		entry, after, ok := bytes.Cut(rest, []byte{0})
+		if !ok || len(entry) == 0 { // the kernel's own strings follow
+			break
+		}
+		if key, value, _ := strings.Cut(string(entry), "="); key == name {
+			return value
+		}
+		rest = after
+	}
+	return ""
 }
 
 // parseToken reads the text that csops(2) gives for an identity or team: 4 bytes of zero, the length in the network's order, text,

@@ -196,6 +196,22 @@ func TestParseProcArgs(t *testing.T) {
 	}
 }
 
+func TestProcEnvironment(t *testing.T) {
+	t.Parallel()
+	start := "\x01\x00\x00\x00/bin/sh\x00\x00sh\x00"
+	for text, want := range map[string]string{
+		start + "HOME=/\x00XPC_SERVICE_NAME=com.example.a\x00XPC_SERVICE_NAME=b\x00": "com.example.a",
+		start + "HOME=/\x00\x00XPC_SERVICE_NAME=apple string\x00":                    "",
+		start + "XPC_SERVICE_NAME_=a\x00":                                            "",
+		start + "XPC_SERVICE_NAME=cut":                                               "",
+		start:                                                                        "",
+		"\x02\x00\x00\x00/bin/sh\x00sh\x00":                                          "",
+		"":                                                                           "",
+	} {
+		require.Equal(t, want, procEnvironment([]byte(text), "XPC_SERVICE_NAME"), "%q", text)
+	}
+}
+
 func TestParseToken(t *testing.T) {
 	t.Parallel()
 	for b, want := range map[string]string{
@@ -239,6 +255,7 @@ func FuzzProcInfo(f *testing.F) {
 		_, _ = parseShortBSDInfo(b)
 		_, _ = parseToken(b)
 		args, _ := parseProcArgs(b)
+		_ = procEnvironment(b, "XPC_SERVICE_NAME")
 		require.LessOrEqual(t, len(args), len(b))
 		require.LessOrEqual(t, len(socketFDs(b)), len(b)/fdInfoSize)
 	})

@@ -13,18 +13,11 @@ import (
 // maxApplications bounds how many files of applications the index looks at.
 const maxApplications = 20_000
 
-// applicationFiles are where the executables of applications are, as osquery file patterns.
-var applicationFiles = []string{
-	"/Applications/%.app/Contents/MacOS/%",
-	"/Applications/%/%.app/Contents/MacOS/%",
-	"/Users/%/Applications/%.app/Contents/MacOS/%",
-	"/Library/PrivilegedHelperTools/%",
-}
-
 // Index knows the executables of a host's jobs and applications: by LC_UUID, for captures that state nothing else, and which
 // job each belongs to. It is built at the first question and safe for concurrent use.
 type Index struct {
 	root  *rootfs.Root
+	scan  *launchd.Scanner
 	once  sync.Once
 	mu    sync.Mutex
 	jobs  map[string]string // executable to label; of several jobs the first label
@@ -42,7 +35,7 @@ func OpenIndex(ctx context.Context, root string) (*Index, error) {
 	return x, nil
 }
 
-func newIndex(root *rootfs.Root) *Index { return &Index{root: root} }
+func newIndex(root *rootfs.Root) *Index { return &Index{root: root, scan: launchd.NewScanner(root)} }
 
 // build reads the host's jobs and applications, once.
 func (x *Index) build(ctx context.Context) {
@@ -51,7 +44,7 @@ func (x *Index) build(ctx context.Context) {
 
 // refresh reads them again.
 func (x *Index) refresh(ctx context.Context) {
-	jobs, _ := launchd.Jobs(ctx, x.root) // what could not be read shows in the tables and in the coverage
+	jobs, _ := x.scan.Jobs(ctx) // what could not be read shows in the tables and in the coverage
 	labels := map[string]string{}
 	var paths []string
 	for i := range jobs {
@@ -62,10 +55,8 @@ func (x *Index) refresh(ctx context.Context) {
 			paths = append(paths, path)
 		}
 	}
-	for _, pattern := range applicationFiles {
-		files, _ := x.root.Glob(ctx, pattern, maxApplications)
-		paths = append(paths, files...)
-	}
+	files, _ := image.Applications(ctx, x.root, maxApplications)
+	paths = append(paths, files...)
 	slices.Sort(paths)
 	uuids := image.BuildIndex(ctx, x.root, slices.Compact(paths))
 	x.mu.Lock()

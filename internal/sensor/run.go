@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
@@ -107,43 +106,36 @@ func (s *Sensor) Rules() ([]*allowlist.Rule, []error) {
 	return set.Rules(), problems
 }
 
-// Jobs lists the host's launchd jobs, read anew, and the folders that could not be read.
-func (s *Sensor) Jobs(ctx context.Context) ([]launchd.Job, []error) {
-	return launchd.Jobs(ctx, s.o.Root)
-}
+// Jobs lists the host's launchd jobs as they are now, and the folders that could not be read. What the jobs point to must not be changed.
+func (s *Sensor) Jobs(ctx context.Context) ([]launchd.Job, []error) { return s.index.scan.Jobs(ctx) }
 
-// Processes lists the running processes; a host that is looked at from outside has none.
-func (s *Sensor) Processes(ctx context.Context) ([]process.Process, error) {
+// Processes lists the running processes with the jobs that they belong to; a host that is looked at from outside has none.
+func (s *Sensor) Processes(ctx context.Context) ([]Process, error) {
 	if !s.o.Root.Live() {
 		return nil, nil
 	}
+	jobs, _ := s.Jobs(ctx) // what could not be read shows in the jobs' table
+	return s.processes(ctx, jobs)
+}
+
+func (s *Sensor) processes(ctx context.Context, jobs []launchd.Job) ([]Process, error) {
 	all, err := process.List(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("processes: %w", err)
 	}
-	for i := range all {
-		if all[i].Label == "" {
-			all[i].Label = s.index.label(all[i].Path)
-		}
-	}
-	return all, nil
+	return tie(all, jobs, uidOf()), nil
 }
 
-// Running gives the process of each job that is known to run, by executable: launchd's own child whose executable is the job's.
-func (s *Sensor) Running(ctx context.Context) (func(*launchd.Job) (pid int, ok bool), error) {
-	all, err := s.Processes(ctx)
-	by := map[string]int{}
-	for _, p := range all {
-		if old, known := by[p.Path]; p.PPID == 1 && (!known || p.PID < old) {
-			by[p.Path] = p.PID
-		}
+// Running gives the process of each of these jobs that is known to run.
+func (s *Sensor) Running(ctx context.Context, jobs []launchd.Job) (func(*launchd.Job) (pid int, ok bool), error) {
+	var all []Process
+	var err error
+	if s.o.Root.Live() {
+		all, err = s.processes(ctx, jobs)
 	}
+	mains := mainProcesses(all)
 	return func(job *launchd.Job) (int, bool) {
-		for _, path := range slices.Compact([]string{job.Executable, job.Program}) {
-			if pid, ok := by[path]; ok {
-				return pid, true
-			}
-		}
-		return -1, false
+		pid, ok := mains[job.PlistPath]
+		return pid, ok
 	}, err
 }
