@@ -22,8 +22,18 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"cipherlens.ext":  main,
 		"panicking.ext":   func() { os.Exit(panicking(os.Args[1:])) },
+		"implant.ext":     func() { exit(implant()) },
+		"namespace.ext":   func() { exit(inNamespace(os.Args[1])) },
 		"initialised.ext": func() { os.Exit(initialised(os.Args[1:])) },
 	})
+}
+
+func exit(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
 }
 
 // initialised is the extension, and says at its end how often SQLite was started in it.
