@@ -34,6 +34,7 @@ func (m *Scanner) Jobs(ctx context.Context) ([]Job, []error) {
 	known := m.known
 	m.mu.Unlock()
 	s := newScan(m.root, known)
+	defer s.files.walker.Close()
 	jobs, errs := s.all(ctx)
 	if ctx.Err() == nil {
 		m.mu.Lock()
@@ -74,6 +75,7 @@ type located struct {
 // files is the host as one scan sees it: what is at a path is asked once.
 type files struct {
 	*rootfs.Root
+	walker   *rootfs.Walker
 	seen     map[string]located
 	looks    map[string]look // what the job that is being read depends on; nil for none
 	known    map[source]memory
@@ -87,7 +89,7 @@ const maxSeen = 100_000
 func (f *files) at(name string) located {
 	l, ok := f.seen[name]
 	if !ok {
-		l.real, l.info, l.err = f.Root.Locate(name)
+		l.real, l.info, l.err = f.walker.Locate(name)
 		if l.err != nil {
 			l.look.err = l.err.Error()
 		} else {
@@ -129,6 +131,14 @@ func (f *files) Open(name string) (*os.File, error) {
 func (f *files) ReadFile(name string, limit int64) ([]byte, error) {
 	f.at(name)
 	return f.Root.ReadFile(name, limit)
+}
+
+// ReadDir lists a folder.
+func (f *files) ReadDir(name string, limit int) ([]fs.DirEntry, error) {
+	if l := f.at(name); l.err != nil {
+		return nil, l.err
+	}
+	return f.Root.ReadDir(name, limit)
 }
 
 // once gives the job of a property list by read, unless it is remembered and all that it depends on is as it was.

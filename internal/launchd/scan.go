@@ -35,7 +35,7 @@ func Jobs(ctx context.Context, root *rootfs.Root) ([]Job, []error) { return NewS
 func newScan(root *rootfs.Root, known map[source]memory) *scan {
 	return &scan{
 		seen:  map[string]int{},
-		files: &files{Root: root, seen: map[string]located{}, known: known, remember: map[source]memory{}},
+		files: &files{Root: root, walker: root.Walker(), seen: map[string]located{}, known: known, remember: map[source]memory{}},
 	}
 }
 

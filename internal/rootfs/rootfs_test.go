@@ -121,6 +121,35 @@ func TestResolve(t *testing.T) {
 	}
 }
 
+// TestWalkerAgreesWithRoot: what a Walker keeps open changes no answer, whatever it was asked before.
+func TestWalkerAgreesWithRoot(t *testing.T) {
+	t.Parallel()
+	tr := links(t)
+	names := []string{"/a/b/file", "/a/b", "/a/b/file/x", "/a/b/none", "/absolute", "/a/relative", "/x/folder/b/file", "/x/folder/../file", "/top/top/x/chain/file",
+		"/loop1", "/a/self/self/b/file", "/a", "/", "/file/..", "/through-file", "/outside", "/a/up/b/file", "a/b/../b/file"}
+	w := tr.root.Walker()
+	defer w.Close()
+	for _, before := range names {
+		for _, name := range names {
+			_, _, _ = w.Locate(before)
+			got, info, err := w.Locate(name)
+			want, wantInfo, wantErr := tr.root.Locate(name)
+			require.Equal(t, want, got, "%s after %s", name, before)
+			require.Equal(t, wantErr, err, "%s after %s", name, before)
+			require.Equal(t, wantInfo, info, "%s after %s", name, before)
+		}
+	}
+	direct, err := os.Lstat(tr.path("/a/b/file"))
+	require.NoError(t, err)
+	_, info, err := w.Locate("/absolute")
+	require.NoError(t, err)
+	require.Equal(t, []any{direct.Size(), direct.Mode(), direct.ModTime(), direct.Name()}, []any{info.Size(), info.Mode(), info.ModTime(), info.Name()})
+	want, _ := IDOf(direct)
+	got, ok := IDOf(info)
+	require.True(t, ok)
+	require.Equal(t, want, got)
+}
+
 // TestResolveAgreesWithTheKernel: openat2's RESOLVE_IN_ROOT says what the kernel finds with a folder as the root.
 func TestResolveAgreesWithTheKernel(t *testing.T) {
 	t.Parallel()
