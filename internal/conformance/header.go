@@ -11,46 +11,80 @@ const clearColumn = 1e-5
 // maxClearGap is how many bytes without a pattern (a nonce, a session id) may lie between two clear ones of a header.
 const maxClearGap = 16
 
-// clearHeader is how many bytes from the start of each message repeat, count up, or hardly change from message to message.
-func clearHeader(all [][]byte) int {
+// clearHeader is how many bytes from the start of each message repeat, count up, or hardly change from message to message; of one
+// direction, or of both together.
+func clearHeader(halves ...[][]byte) int {
 	header := 0
+	var c columnCounts
 	for k := 0; k < maxHeader && k < header+maxClearGap; k++ {
-		var column []byte
-		for _, m := range all {
-			if len(m) > k {
-				column = append(column, m[k])
-			}
-		}
-		if len(column) < 3 {
+		if !c.count(halves, k) {
 			break
 		}
-		if min(equalPairsP(column), stepsP(column)) < clearColumn || allEqual(column) && len(column) >= 3 {
+		if c.equal || c.pairsP() < clearColumn || c.stepsP() < clearColumn {
 			header = k + 1
 		}
 	}
 	return header
 }
 
-func allEqual(column []byte) bool {
-	for _, b := range column[1:] {
-		if b != column[0] {
-			return false
-		}
-	}
-	return true
+// columnCounts are the counts over one column, the bytes at one offset of all messages.
+type columnCounts struct {
+	n     int
+	equal bool // all bytes are the same
+	pairs int  // of equal bytes
+	most  int  // how often the most frequent difference between neighbours occurs
+
+	bytes, steps [256]uint16 // zero between columns
 }
 
-// equalPairsP is the probability of at least so many equal pairs among uniform bytes, by their Poisson approximation's Chernoff
-// bound.
-func equalPairsP(column []byte) float64 {
-	var count [256]int
-	pairs := 0
-	for _, b := range column {
-		pairs += count[b]
-		count[b]++
+// count reads the column at offset k; false when too few messages reach it.
+func (c *columnCounts) count(halves [][][]byte, k int) bool {
+	c.n, c.pairs, c.most, c.equal = 0, 0, 0, true
+	last := byte(0)
+	for _, all := range halves {
+		for _, m := range all {
+			if len(m) <= k {
+				continue
+			}
+			b := m[k]
+			c.pairs += int(c.bytes[b])
+			c.bytes[b]++
+			if c.n > 0 {
+				step := b - last
+				c.equal = c.equal && step == 0
+				c.steps[step]++
+				c.most = max(c.most, int(c.steps[step]))
+			}
+			last = b
+			c.n++
+		}
 	}
-	mean := float64(len(column)*(len(column)-1)) / 2 / 256
-	x := float64(pairs)
+	c.clear(halves, k)
+	return c.n >= 3
+}
+
+// clear takes the column back out of the counts, which is less than to empty them.
+func (c *columnCounts) clear(halves [][][]byte, k int) {
+	first, last := true, byte(0)
+	for _, all := range halves {
+		for _, m := range all {
+			if len(m) <= k {
+				continue
+			}
+			c.bytes[m[k]] = 0
+			if !first {
+				c.steps[m[k]-last] = 0
+			}
+			first, last = false, m[k]
+		}
+	}
+}
+
+// pairsP is the probability of at least so many equal pairs among uniform bytes, by their Poisson approximation's Chernoff
+// bound.
+func (c *columnCounts) pairsP() float64 {
+	mean := float64(c.n*(c.n-1)) / 2 / 256
+	x := float64(c.pairs)
 	if x <= mean {
 		return 1
 	}
@@ -58,18 +92,14 @@ func equalPairsP(column []byte) float64 {
 }
 
 // stepsP is the probability that the most frequent difference between neighbours occurs so often by chance: a counter has one.
-func stepsP(column []byte) float64 {
-	var count [256]int
-	most := 0
-	for i, b := range column[1:] {
-		d := b - column[i]
-		count[d]++
-		most = max(most, count[d])
+func (c *columnCounts) stepsP() float64 {
+	if c.most < 2 {
+		return 1
 	}
-	steps := len(column) - 1
+	steps := c.n - 1
 	// Union bound over the differences and over which steps they are.
 	ln, _ := math.Lgamma(float64(steps + 1))
-	lk, _ := math.Lgamma(float64(most + 1))
-	lr, _ := math.Lgamma(float64(steps - most + 1))
-	return min(1, math.Exp(ln-lk-lr-float64(most-1)*math.Log(256)))
+	lk, _ := math.Lgamma(float64(c.most + 1))
+	lr, _ := math.Lgamma(float64(steps - c.most + 1))
+	return min(1, math.Exp(ln-lk-lr-float64(c.most-1)*math.Log(256)))
 }
