@@ -9,6 +9,8 @@ const (
 	leastCertificate = 57
 	emptyCertificate = 8
 	alertLength      = 2
+	// paddingJSSE is how many zeros Java puts behind the content of every record (sun.security.ssl.OutputRecord.T13PaddingHolder).
+	paddingJSSE = 16
 )
 
 // check13 applies the rules of TLS 1.3 (RFC 8446 section 2 and 4.4).
@@ -45,6 +47,9 @@ func (s *session) plaintext(st *step) (n int, padded bool) {
 	return n, (n+1)%16 == 0
 }
 
+// holds says whether a record with n bytes of content and padding can be one message of the given length.
+func holds(n, length int) bool { return n == length || n == length+paddingJSSE }
+
 // checkServerFlight13: before a client goes on, the server has sent its whole flight.
 func (s *session) checkServerFlight13() {
 	if s.server.cut || s.reply.hasPSK || !s.clientSealed() {
@@ -54,7 +59,7 @@ func (s *session) checkServerFlight13() {
 	for i := range s.server.steps {
 		if st := &s.server.steps[i]; st.kind == stepSealed {
 			n, _ := s.plaintext(st)
-			if n == alertLength {
+			if holds(n, alertLength) {
 				return
 			}
 			sum += n
@@ -75,7 +80,7 @@ func (s *session) clientSealed() bool {
 		if st.kind != stepSealed {
 			continue
 		}
-		if n, _ := s.plaintext(st); n != alertLength {
+		if n, _ := s.plaintext(st); !holds(n, alertLength) {
 			return true
 		}
 	}
@@ -100,7 +105,7 @@ func (s *session) checkClientFinished13() {
 	finished := s.suite.finished13()
 	n, padded := s.plaintext(sealed[0])
 	switch {
-	case padded, n == alertLength, n == finished, n == emptyCertificate, n == emptyCertificate+finished:
+	case padded, holds(n, alertLength), holds(n, finished), holds(n, emptyCertificate), holds(n, emptyCertificate+finished):
 	case n >= leastCertificate+72+finished: // Certificate, CertificateVerify and Finished in one record
 	case n >= leastCertificate && s.finishedFollows(sealed[1:]):
 	default:
@@ -112,7 +117,7 @@ func (s *session) checkClientFinished13() {
 func (s *session) finishedFollows(rest []*step) bool {
 	const flight = 8 // a long chain is spread over a few records
 	for i, st := range rest {
-		if n, padded := s.plaintext(st); padded || n == s.suite.finished13() || i == flight {
+		if n, padded := s.plaintext(st); padded || holds(n, s.suite.finished13()) || i == flight {
 			return i < flight
 		}
 	}
