@@ -6,7 +6,7 @@ EXT          = build/cipherlens.ext
 
 export CGO_ENABLED = 0
 
-.PHONY: all build demo test lint cross generate corpus samples clean
+.PHONY: all build demo test lint cross generate corpus samples bench bench-linkage clean
 
 all: build
 
@@ -64,6 +64,18 @@ corpus: build
 ## samples: fetch the real macOS programs that tests compare with, outside the repository
 samples:
 	sh internal/macho/testdata/samples/fetch.sh ../shared/macho/samples.tsv
+
+## bench: how fast it is, beside its peers in the same run
+bench: bench-linkage
+
+## bench-linkage: Mach-O files a second beside debug/macho and go-macho, launchd jobs, and all jobs of a host with 1,000
+bench-linkage:
+	@$(GO) test -run '^$$' -bench '^BenchmarkRead$$' -benchtime 3s ./internal/macho | awk ' \
+		{ print } \
+		/^BenchmarkRead\// { for (i = 3; i < NF; i++) if ($$(i + 1) == "files/s") { split($$1, n, /[\/-]/); rate[n[2]] = $$i } } \
+		END { for (peer in rate) if (peer != "ours") printf "macho.Read reads %.1f times as many files a second as %s\n", rate["ours"] / rate[peer], peer }'
+	@$(GO) test -run '^$$' -bench '^BenchmarkJobs$$' -benchtime 2s ./internal/launchd
+	@$(GO) test -run '^$$' -bench '^BenchmarkThousandJobs$$' -benchtime 3x ./tables
 
 clean:
 	rm -rf build
