@@ -38,7 +38,8 @@ func (s *session) mayBeClear() bool {
 	case s.hello == nil:
 		return false
 	}
-	for _, id := range values(s.hello.Suites, s.hello.SuiteLength) {
+	var room [listed]uint16
+	for _, id := range values(room[:0], s.hello.Suites, s.hello.SuiteLength) {
 		if lookupSuite(id).seal == sealNull {
 			return true
 		}

@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"slices"
-	"strings"
 
 	"golang.org/x/crypto/cryptobyte"
 )
@@ -12,14 +11,14 @@ import (
 // JA4 returns the client fingerprint of h for transport 't' (TLS over TCP), 'q' (QUIC) or 'd' (DTLS), by FoxIO's published
 // specification (technical_details/JA4.md of FoxIO-LLC/ja4, BSD 3-Clause). GREASE values are left out everywhere.
 func JA4(h *ClientHello, transport byte) string {
-	suites := values(h.Suites, h.SuiteLength)
-	var exts, hashed []uint16
-	sni := byte('i')
+	var suiteRoom, hashedRoom, algRoom [listed]uint16
+	suites, hashed := values(suiteRoom[:0], h.Suites, h.SuiteLength), hashedRoom[:0]
+	sni, exts := byte('i'), 0
 	eachExtension(h.Extensions, func(typ uint16, _ cryptobyte.String) bool {
 		if isGREASE(typ) {
 			return true
 		}
-		exts = append(exts, typ)
+		exts++
 		switch typ {
 		case extServerName:
 			sni = 'd'
@@ -29,28 +28,30 @@ func JA4(h *ClientHello, transport byte) string {
 		}
 		return true
 	})
-	b := make([]byte, 0, 36)
-	b = append(b, transport)
+	var room [36]byte
+	b := append(room[:0], transport)
 	b = append(b, ja4Version(h)...)
 	b = append(b, sni)
 	b = appendCount(b, len(suites))
-	b = appendCount(b, len(exts))
+	b = appendCount(b, exts)
 	b = append(b, ja4ALPN(h.ALPN)...)
 	slices.Sort(suites)
 	slices.Sort(hashed)
-	b = append(b, '_')
-	b = append(b, ja4Hash(hexList(suites))...)
-	b = append(b, '_')
-	list := hexList(hashed)
-	if algs := hexList(values(h.SignatureAlgs, 2)); algs != "" && list != "" {
-		list += "_" + algs
+	var listRoom [2 * 5 * listed]byte
+	list := appendHex(listRoom[:0], suites)
+	b = appendHash(append(b, '_'), list)
+	list = appendHex(list[:0], hashed)
+	if algs := values(algRoom[:0], h.SignatureAlgs, 2); len(algs) > 0 && len(list) > 0 {
+		list = appendHex(append(list, '_'), algs)
 	}
-	return string(append(b, ja4Hash(list)...))
+	return string(appendHash(append(b, '_'), list))
 }
 
-// values lists the numbers in b, size bytes each, without GREASE and, in an SSL 2.0 hello, without SSL 2.0's own ciphers.
-func values(b []byte, size int) []uint16 {
-	out := make([]uint16, 0, len(b)/2)
+// listed is how many cipher suites, extensions or algorithms there is room for without allocating.
+const listed = 64
+
+// values appends the numbers in b to out, size bytes each, without GREASE and, in an SSL 2.0 hello, without SSL 2.0's own ciphers.
+func values(out []uint16, b []byte, size int) []uint16 {
 	for i := 0; i+size <= len(b); i += size {
 		v := uint16(b[i+size-2])<<8 | uint16(b[i+size-1])
 		if !isGREASE(v) && (size == 2 || b[i] == 0) {
@@ -63,7 +64,8 @@ func values(b []byte, size int) []uint16 {
 // ja4Version is the highest version of supported_versions, or else legacy_version, in two characters. DTLS counts downwards.
 func ja4Version(h *ClientHello) string {
 	best := uint16(0)
-	for _, v := range values(h.SupportedVersions, 2) {
+	var room [listed]uint16
+	for _, v := range values(room[:0], h.SupportedVersions, 2) {
 		if v>>8 == 0xfe {
 			if best == 0 || v < best {
 				best = v
@@ -121,24 +123,23 @@ func appendCount(b []byte, n int) []byte {
 	return append(b, byte('0'+n/10), byte('0'+n%10))
 }
 
-func hexList(vs []uint16) string {
+// appendHex appends numbers in hexadecimal with commas between them.
+func appendHex(b []byte, vs []uint16) []byte {
 	const digits = "0123456789abcdef"
-	var sb strings.Builder
-	sb.Grow(5 * len(vs))
 	for i, v := range vs {
 		if i > 0 {
-			sb.WriteByte(',')
+			b = append(b, ',')
 		}
-		sb.Write([]byte{digits[v>>12], digits[v>>8&15], digits[v>>4&15], digits[v&15]})
+		b = append(b, digits[v>>12], digits[v>>8&15], digits[v>>4&15], digits[v&15])
 	}
-	return sb.String()
+	return b
 }
 
-// ja4Hash is the first 12 hexadecimal digits of SHA-256; twelve zeros stand for an empty list.
-func ja4Hash(list string) string {
-	if list == "" {
-		return "000000000000"
+// appendHash appends the first 12 hexadecimal digits of SHA-256; twelve zeros stand for an empty list.
+func appendHash(b, list []byte) []byte {
+	if len(list) == 0 {
+		return append(b, "000000000000"...)
 	}
-	sum := sha256.Sum256([]byte(list))
-	return hex.EncodeToString(sum[:6])
+	sum := sha256.Sum256(list)
+	return hex.AppendEncode(b, sum[:6])
 }

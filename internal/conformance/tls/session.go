@@ -2,6 +2,7 @@ package tls
 
 import (
 	"bytes"
+	"sync"
 
 	"golang.org/x/crypto/cryptobyte"
 )
@@ -21,12 +22,17 @@ type session struct {
 	ended          bool // no more bytes will come
 }
 
-// readSession reads both directions of a connection whose first client byte is client[0]. cut says that bytes after those given
-// exist, or may still come.
-func readSession(client, server []byte, clientCut, serverCut, ended bool) *session {
-	s := &session{ended: ended, clientSeen: len(client) > 0, serverSeen: len(server) > 0}
-	s.client.client = true
-	s.client.cut, s.server.cut = clientCut, serverCut
+// sessions keeps what was used, for the room of its steps.
+var sessions = sync.Pool{New: func() any { return new(session) }}
+
+// read reads both directions of a connection whose first client byte is client[0]. cut says that bytes after those given exist, or
+// may still come. What s held before is gone.
+func (s *session) read(client, server []byte, clientCut, serverCut, ended bool) {
+	*s = session{
+		ended: ended, clientSeen: len(client) > 0, serverSeen: len(server) > 0,
+		client: stream{client: true, cut: clientCut, steps: s.client.steps[:0]},
+		server: stream{cut: serverCut, steps: s.server.steps[:0]},
+	}
 	if h, n, err := parseV2Hello(client); err == nil {
 		s.firstHello, s.hello, s.v2 = h, h, n
 		client = client[n:]
@@ -36,7 +42,6 @@ func readSession(client, server []byte, clientCut, serverCut, ended bool) *sessi
 	s.client.retried = s.server.retried
 	s.readClient(client)
 	s.check()
-	return s
 }
 
 func (s *session) readServer(data []byte) {

@@ -57,7 +57,9 @@ func judgeFromStart(c *conformance.Conversation, client, server *conformance.Hal
 	if !c.StartSeen && !beginsWithHello(client.Data) {
 		return judgeMidstream(c)
 	}
-	s := readSession(client.Data, server.Data, missing(c, client), missing(c, server), c.Ended)
+	s := sessions.Get().(*session)
+	defer sessions.Put(s)
+	s.read(client.Data, server.Data, missing(c, client), missing(c, server), c.Ended)
 	if !s.answered(server.Data) {
 		s.broken |= ruleServerNotTLS
 	}
