@@ -132,7 +132,7 @@ func (a *Analyzer) readOnce(ctx context.Context, path string, main bool) (rootfs
 		return before, nil, err
 	}
 	if after, err := identity(file); err != nil || after != before {
-		return before, nil, errors.Join(errChanged, err)
+		return before, nil, errChanged
 	}
 	return before, f, nil
 }

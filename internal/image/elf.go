@@ -76,7 +76,7 @@ func (e *elfFile) bytes(off, n uint64) ([]byte, error) {
 	}
 	b := make([]byte, n)
 	if got, err := e.r.ReadAt(b, int64(off)); got < len(b) {
-		return nil, fmt.Errorf("%d bytes at offset %d: %w", n, off, errors.Join(io.ErrUnexpectedEOF, err))
+		return nil, fmt.Errorf("%d bytes at offset %d: %w: %w", n, off, io.ErrUnexpectedEOF, err)
 	}
 	return b, nil
 }
@@ -99,7 +99,7 @@ func (e *elfFile) pick(wide, narrow int) int {
 func (e *elfFile) readHeaders() error {
 	head := make([]byte, 64)
 	if n, err := e.r.ReadAt(head, 0); n < 52 {
-		return fmt.Errorf("header: %w", errors.Join(io.ErrUnexpectedEOF, err))
+		return fmt.Errorf("header: %w: %w", io.ErrUnexpectedEOF, err)
 	}
 	switch {
 	case head[4] == 2:

@@ -52,7 +52,7 @@ func goNames(tab *io.SectionReader, keep func(name []byte) bool) ([]string, erro
 func goNameTable(tab *io.SectionReader) (start, end int64, err error) {
 	head := make([]byte, 8+5*8)
 	if n, err := tab.ReadAt(head, 0); n < len(head) {
-		return 0, 0, errors.Join(io.ErrUnexpectedEOF, err)
+		return 0, 0, fmt.Errorf("%w: %w", io.ErrUnexpectedEOF, err)
 	}
 	var order binary.ByteOrder = binary.LittleEndian
 	if head[0] == 0xff {

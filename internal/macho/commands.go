@@ -80,7 +80,7 @@ type table struct {
 func readSlice(src source, read func(*reader)) (*Slice, error) {
 	head := make([]byte, 28)
 	if err := src.fill(head, 0); err != nil {
-		return nil, fmt.Errorf("header: %w", errors.Join(ErrNotMachO, err))
+		return nil, fmt.Errorf("header: %w: %w", ErrNotMachO, err)
 	}
 	r := &reader{src: src, start: 28}
 	switch magic := binary.BigEndian.Uint32(head); magic {

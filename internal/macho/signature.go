@@ -86,7 +86,11 @@ func (r *reader) readSuperBlob(t table) ([]byte, error) {
 	if size < 12 {
 		return nil, fmt.Errorf("at offset %d: a SuperBlob of %d bytes", t.offset, size)
 	}
-	return w.bytes(0, size)
+	blob, err := w.bytes(0, size)
+	if err != nil {
+		return nil, fmt.Errorf("SuperBlob at offset %d: %w", t.offset, err)
+	}
+	return blob, nil
 }
 
 // addBlob keeps the blob at offset at.

@@ -19,7 +19,7 @@ const maxSlices = (4096 - 8) / 20
 func readFile(file source, read func(*reader)) (*File, error) {
 	head := make([]byte, 8)
 	if err := file.fill(head, 0); err != nil {
-		return nil, fmt.Errorf("macho: header: %w", errors.Join(ErrNotMachO, err))
+		return nil, fmt.Errorf("macho: header: %w: %w", ErrNotMachO, err)
 	}
 	switch magic := binary.BigEndian.Uint32(head); magic {
 	case magicFat32, magicFat64:
