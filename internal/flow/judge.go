@@ -113,9 +113,7 @@ func (t *Table) stored(f *Flow, added int) {
 		return
 	}
 	s.exchanged = both
-	for s.judgeAt <= n {
-		s.judgeAt *= again
-	}
+	s.judgeAt = max(firstJudged, again*n)
 	t.judge(f, false)
 	if over {
 		t.settle(f)

@@ -26,7 +26,7 @@ const minMemory = 1 << 20
 // Config says how a table works. The zero value of each field is a usable default.
 type Config struct {
 	// Judge says what a flow is. It is called when a flow has new bytes worth a look (the first answer, then each time
-	// the bytes in order have grown fourfold from 512 on, and when bytes have lain for ten seconds), and when it ends. The
+	// the bytes in order have grown fourfold, to 512 at least, and when bytes have lain for ten seconds), and when it ends. The
 	// conversation's slices are only valid during the call. Nil leaves every flow undetermined.
 	Judge func(f *Flow, c *conformance.Conversation) conformance.Judgement
 	// Opened is called with each new flow, after its first packet was counted.

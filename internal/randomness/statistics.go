@@ -287,12 +287,25 @@ func repeatsP(sample []byte) float64 {
 // repeats counts the places where the next three bytes have occurred before, as far as a table of the last place by hash
 // remembers it.
 func repeats(sample []byte) int {
-	var last [4096]uint16 // place+1 by hash
+	if len(sample) <= 512 { // less to clear
+		var last [1024]uint16
+		return repeatsBy(last[:], 22, sample)
+	}
+	var last [4096]uint16
+	return repeatsBy(last[:], 20, sample)
+}
+
+// repeatsBy counts with a table of the last place+1 by hash, of 32-shift bits.
+func repeatsBy(last []uint16, shift int, sample []byte) int {
 	found := 0
-	for i := 0; i+3 <= len(sample); i++ {
-		key := uint32(sample[i])<<16 | uint32(sample[i+1])<<8 | uint32(sample[i+2])
-		slot := &last[key*0x9e3779b1>>20]
-		if j := int(*slot) - 1; j >= 0 && sample[j] == sample[i] && sample[j+1] == sample[i+1] && sample[j+2] == sample[i+2] {
+	if len(sample) < 3 {
+		return 0
+	}
+	key := uint32(sample[0])<<8 | uint32(sample[1])
+	for i, b := range sample[2:] {
+		key = key<<8&0xffffff | uint32(b)
+		slot := &last[key*0x9e3779b1>>shift]
+		if j := int(*slot) - 1; j >= 0 && sample[j+2] == b && sample[j+1] == sample[i+1] && sample[j] == sample[i] {
 			found++
 		}
 		*slot = uint16(i + 1)

@@ -24,12 +24,17 @@ func binomialTail(n, k int, p float64) float64 {
 	return binomialSum(n, k, p)
 }
 
+// logFactorial are the logarithms of the factorials that binomialSum needs: 8 MaxSample trials of p = 1/2 are far above its variance.
+var logFactorial = func() (t [MaxSample + 1]float64) {
+	for k := range t {
+		t[k], _ = math.Lgamma(float64(k + 1))
+	}
+	return t
+}()
+
 // binomialSum adds up P(X = k), P(X = k+1), … for a k above the mean, where the terms fall.
 func binomialSum(n, k int, p float64) float64 {
-	ln, _ := math.Lgamma(float64(n + 1))
-	lk, _ := math.Lgamma(float64(k + 1))
-	lr, _ := math.Lgamma(float64(n - k + 1))
-	term := math.Exp(ln - lk - lr + float64(k)*math.Log(p) + float64(n-k)*math.Log1p(-p))
+	term := math.Exp(logFactorial[n] - logFactorial[k] - logFactorial[n-k] + float64(k)*math.Log(p) + float64(n-k)*math.Log1p(-p))
 	sum := 0.0
 	for ; k <= n && term > sum*1e-15; k++ {
 		sum += term
