@@ -51,7 +51,7 @@ func (f framing) value(b []byte) int {
 }
 
 // carried is what one direction carried: units that start with a message (datagrams, or the whole of a stream), and where in
-// each, in rising order, a message is known to end, because the other side spoke next.
+// each, in rising order, a message is known to end: the other side spoke next, or never speaks and a segment was not full.
 type carried struct {
 	units  [][]byte
 	ends   []int // a stream's; of datagrams, one each
@@ -82,8 +82,31 @@ func (s *side) carry(c *Conversation, h *Half) {
 			end += len(m)
 			u.ends = append(u.ends, end)
 		}
+		if len(s.whole) == 1 && len(c.Client.Data) == len(h.Data)+len(c.Server.Data) {
+			u.ends = writes(h, s.ends[:0])
+		}
 	}
 	s.carried = u
+}
+
+// writes are the ends of what an application that gets no answer wrote at once: of segments that are not full, which is the size that the
+// largest of them share.
+func writes(h *Half, ends []int) []int {
+	full, largest := math.MaxInt, 0
+	for _, s := range h.Segments {
+		switch {
+		case s.Length > largest:
+			full, largest = math.MaxInt, s.Length
+		case s.Length == largest:
+			full = largest
+		}
+	}
+	for _, s := range h.Segments {
+		if end := s.Offset + s.Length; s.Length < full && end < len(h.Data) && len(ends) < maxMessages-1 && (len(ends) == 0 || end > ends[len(ends)-1]) {
+			ends = append(ends, end)
+		}
+	}
+	return append(ends, len(h.Data))
 }
 
 // datagrams are messages or runs of them that end where they end.

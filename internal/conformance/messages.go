@@ -3,6 +3,7 @@ package conformance
 import (
 	"bytes"
 	"encoding/binary"
+	"math"
 	"math/rand/v2"
 
 	"github.com/cipherlens/cipherlens/internal/randomness"
@@ -14,12 +15,12 @@ const maxMessages = 64
 // messages are one direction's application messages as far as packets show them: each UDP datagram, and what TCP carried before the
 // other side spoke. A TCP message that was still in flight when the bytes end is cut. They are appended to all, which must be empty.
 func messages(c *Conversation, h *Half, all [][]byte) [][]byte {
-	end, order := 0, -2
+	end, order, full, heard := 0, -2, false, lastHeard(c, h)
 	for _, s := range h.Segments {
 		if s.Offset < 0 || s.Length <= 0 || s.Offset < end || s.Length > len(h.Data)-s.Offset {
 			continue
 		}
-		joined := c.Transport != UDP && len(all) > 0 && s.Order == order+1 && s.Offset == end
+		joined := c.Transport != UDP && len(all) > 0 && s.Order == order+1 && s.Offset == end && (order <= heard || full)
 		if !joined && len(all) == maxMessages {
 			break
 		}
@@ -29,7 +30,7 @@ func messages(c *Conversation, h *Half, all [][]byte) [][]byte {
 		} else {
 			all = append(all, h.Data[s.Offset:s.Offset+s.Length])
 		}
-		end, order = s.Offset+s.Length, s.Order
+		end, order, full = s.Offset+s.Length, s.Order, s.Length >= leastFull
 	}
 	if len(all) == 0 && len(h.Data) > 0 {
 		return append(all, h.Data)
@@ -38,6 +39,22 @@ func messages(c *Conversation, h *Half, all [][]byte) [][]byte {
 		all = append(all, h.Data[end:])
 	}
 	return all
+}
+
+// leastFull is the shortest segment that may be full (RFC 9293 section 3.7.1).
+const leastFull = 536
+
+// lastHeard is the order of the last segment that the side opposite to h is known to have sent: what it says after its part of the sample is
+// full is not seen.
+func lastHeard(c *Conversation, h *Half) int {
+	other := &c.Server
+	if h == other {
+		other = &c.Client
+	}
+	if n := len(other.Segments); n > 0 && other.Total > uint64(len(other.Data)) {
+		return other.Segments[n-1].Order
+	}
+	return math.MaxInt
 }
 
 // distinct leaves out messages that are repeated whole: a datagram that was sent again says nothing new. The others are appended to

@@ -123,7 +123,7 @@ func (e *examined) examine(c *Conversation, o Options) {
 	if e.format = e.findCompressed(); e.format != nil || e.disguised(c) || e.behindFields() {
 		return
 	}
-	if !e.random(0, 0) && !e.behindHeader() {
+	if !e.random(0, 0) && !e.behindHeader() && !e.behindGreeting() {
 		e.all()
 	}
 }
@@ -134,16 +134,33 @@ func (e *examined) behindFields() bool {
 	if len(a.data)+len(b.data) <= minRandom {
 		return false
 	}
-	if f, ok := frame(&a.carried, &b.carried); ok && e.behindField(f) {
+	if f, ok := frame(&a.carried, &b.carried); ok && e.behindField(f, true, true) {
+		e.framed = true
+		return true
+	}
+	if len(a.data) > 0 && len(b.data) > 0 && e.behindOneField(a, b) {
 		e.framed = true
 		return true
 	}
 	first := [2]carried{a.datagrams(a.whole[:min(len(a.whole), 1)]), b.datagrams(b.whole[:min(len(b.whole), 1)])}
+	if e.datagrams && len(a.whole) < 2 && len(b.whole) < 2 {
+		return false // that was all of it
+	}
 	if f, ok := frame(&first[0], &first[1]); ok {
 		base := f.position + f.width
 		e.framed = e.accept([2][][]byte{a.asStream(), b.asStream()}, [2]int{base, base}, 1-e.threshold)
 	}
 	return e.framed
+}
+
+// behindOneField looks for ciphertext behind a length field that holds in one direction: the other may send something more, a key.
+func (e *examined) behindOneField(a, b *side) bool {
+	var none carried
+	if f, ok := frame(&a.carried, &none); ok && e.behindField(f, true, false) {
+		return true
+	}
+	f, ok := frame(&none, &b.carried)
+	return ok && e.behindField(f, false, true)
 }
 
 // asStream is all of a direction as one message; none where nothing was sent.
@@ -291,10 +308,12 @@ func (e *examined) random(client, server int) bool {
 	return e.accept([2][][]byte{e.sides[0].messages, e.sides[1].messages}, [2]int{client, server}, 1-e.threshold)
 }
 
-// excludedBy is how many of the first bytes tell what is not random at all, and hopeless how unlikely they must be for that.
 const (
+	// excludedBy is how many of the first bytes tell what is not random at all.
 	excludedBy = 128
-	hopeless   = 1e-20
+	// impossible is how unlikely they must be where they may still hold a header, improbable where they hold none.
+	impossible = 1e-20
+	improbable = 1e-6
 )
 
 // accept measures the bodies of messages behind headers, and says whether all of them may be uniform: each direction's bytes, and
@@ -314,8 +333,11 @@ func (e *examined) accept(all [2][][]byte, header [2]int, level float64) bool {
 		s.header, s.rest = header[i], rest
 	}
 	e.n = bytes
+	if e.framing {
+		headers /= maxFramedHeaders // a length field that holds throughout explains them
+	}
 	need := max(e.need(all), headers, e.least)
-	if silent || e.n < need || e.hopeless() {
+	if silent || e.n < need || e.hopeless(impossible) {
 		return false
 	}
 	e.n = 0
@@ -328,14 +350,14 @@ func (e *examined) accept(all [2][][]byte, header [2]int, level float64) bool {
 	return e.found
 }
 
-// hopeless says whether the first bytes of either direction, without what repeats, rule out that they are ciphertext.
-func (e *examined) hopeless() bool {
+// hopeless says whether the first bytes of either direction's bodies, without what repeats, are less likely than level to be uniform.
+func (e *examined) hopeless(level float64) bool {
 	for i := range e.sides {
 		s := &e.sides[i]
-		if head := join(s.rest, e.head[:0]); !randomness.Excludes(head, hopeless) {
+		if head := join(s.rest, e.head[:0]); !randomness.Excludes(head, level) {
 			continue
 		}
-		if _, head := novel(s.rest, s.room.novel[:0], e.head[:0], &e.seen); randomness.Excludes(head, hopeless) {
+		if _, head := novel(s.rest, s.room.novel[:0], e.head[:0], &e.seen); randomness.Excludes(head, level) {
 			return true
 		}
 	}
@@ -390,6 +412,10 @@ func (e *examined) likely(level float64) bool {
 	return e.sample.Likelihood >= level
 }
 
+// maxFramedHeaders is how many times longer than the ciphertext behind them all headers of a framing may be: some beacons are nothing
+// but a header.
+const maxFramedHeaders = 8
+
 // maxDatagramHeader bounds the clear header of a datagram: what has a longer one is structured.
 const maxDatagramHeader = 48
 
@@ -432,27 +458,40 @@ const stricter = 0.01
 // maxSearched is the longest header that is found by trying.
 const maxSearched = 32
 
-// behindField looks for ciphertext behind a length field, and whatever else is clear behind that.
-func (e *examined) behindField(f framing) bool {
+// behindField looks for ciphertext behind a length field, and whatever else is clear behind that. Directions that the field does not hold
+// in are split where the other side speaks.
+func (e *examined) behindField(f framing, holds ...bool) bool {
 	var split [2][][]byte
 	for i := range e.sides {
 		s := &e.sides[i]
+		if !holds[i] {
+			split[i] = s.messages
+			continue
+		}
 		parts := f.split(&s.carried, s.room.split[:0])
 		split[i] = distinct(parts, parts[:0])
 	}
 	e.framing = true
 	defer func() { e.framing = false }()
+	split[0], split[1] = afterGreeting(split[0]), afterGreeting(split[1])
 	base := f.position + f.width
 	clear := [2]int{max(base, clearHeader(split[0])), max(base, clearHeader(split[1]))}
-	if e.accept(split, clear, 1-e.threshold) || e.accept(split, [2]int{base, base}, 1-e.threshold) {
-		return true
+	// Both sides speak one protocol: where one shows too few messages to tell, its header is as long as the other's.
+	const half = maxFramed / 2
+	all := append(e.sides[0].room.rest[:0], split[0][:min(len(split[0]), half)]...)
+	all = append(all, split[1][:min(len(split[1]), half)]...)
+	both := max(clear[0], clear[1], clearHeader(all))
+	for _, header := range [...][2]int{clear, {both, both}, {base, base}} {
+		if e.accept(split, header, 1-e.threshold) {
+			return true
+		}
 	}
 	if f.extra > base && e.accept(split, [2]int{f.extra, f.extra}, 1-e.threshold) {
 		return true
 	}
 	e.least = minSearched
 	defer func() { e.least = 0 }()
-	if !e.accept(split, [2]int{base + maxSearched, base + maxSearched}, stricter) && e.n >= minSearched {
+	if !e.accept(split, [2]int{base + maxSearched, base + maxSearched}, stricter) && (e.n >= minSearched || e.hopeless(improbable)) {
 		return false // what is not random there is not random before
 	}
 	for h := base + 1; h <= base+maxSearched; h++ {
@@ -467,15 +506,19 @@ func (e *examined) behindField(f framing) bool {
 func (e *examined) behindHeader() bool {
 	all := [2][][]byte{e.sides[0].messages, e.sides[1].messages}
 	clear := [2]int{clearHeader(all[0]), clearHeader(all[1])}
-	if clear != [2]int{} && e.accept(all, clear, 1-e.threshold) {
-		return true
+	both := max(clear[0], clear[1])
+	for _, header := range [...][2]int{clear, {both, both}} {
+		if both > 0 && e.accept(all, header, 1-e.threshold) {
+			return true
+		}
 	}
 	a, b := &e.sides[0], &e.sides[1]
 	a.stream[0], b.stream[0] = a.data, b.data
 	streams := [2][][]byte{a.stream[:], b.stream[:]}
 	e.least = minSearched
 	defer func() { e.least = 0 }()
-	if !e.accept(streams, [2]int{maxSearched, maxSearched}, stricter) && e.n >= minSearched {
+	if len(a.data)+len(b.data) < minSearched ||
+		!e.accept(streams, [2]int{maxSearched, maxSearched}, stricter) && (e.n >= minSearched || e.hopeless(improbable)) {
 		return false // what is not random there is not random before
 	}
 	for h := 1; h <= maxSearched; h++ {

@@ -1,0 +1,161 @@
+package conformance
+
+import (
+	"encoding/binary"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// longHeader is an 82-byte clear header as OceanLotus has it (magic, session, u32 LE length, command, constant bytes), before body.
+func longHeader(session byte, command int, body []byte) []byte {
+	h := make([]byte, 82, 82+len(body))
+	copy(h, []byte{0x3b, 0x91, 0x01, 0x10, session, 0xb0, 0xcb, 0x10})
+	binary.LittleEndian.PutUint32(h[8:], uint32(len(body)))
+	binary.LittleEndian.PutUint32(h[14:], uint32(command))
+	h[19], h[24], h[29], h[75] = 0xc2, 0xe2, 0xc2, 0xff
+	return append(h, body...)
+}
+
+// login is a clear login in JSON behind a type and a 64-bit length, as FRP sends it.
+func login(typ byte, text string) []byte {
+	return append(binary.BigEndian.AppendUint64([]byte{typ}, uint64(len(text))), text...)
+}
+
+// segmented says a turn in segments of at most 1,400 bytes.
+func (t *talk) segmented(client bool, message []byte) {
+	for len(message) > 0 {
+		n := min(len(message), 1400)
+		t.say(client, message[:n])
+		message = message[n:]
+	}
+}
+
+// keep cuts what was said by one side to n bytes, as a flow's sample does: of what was said later only the other side's is kept, whose
+// segments then follow each other.
+func (t *talk) keep(h, other *Half, n int) {
+	var kept []Segment
+	for _, s := range h.Segments {
+		if s.Offset < n {
+			s.Length, s.Order = min(s.Length, n-s.Offset), len(kept)
+			kept = append(kept, s)
+		}
+	}
+	h.Data, h.Segments = h.Data[:n], kept
+	for i := range other.Segments {
+		other.Segments[i].Order = len(kept) + i
+	}
+}
+
+// TestShapes: ciphertext is found where clear headers outweigh it, where only one side ever speaks, where one message fills the sample, and
+// after a login in clear text.
+func TestShapes(t *testing.T) {
+	t.Parallel()
+	for name, say := range map[string]func(*talk, func(bool, []byte) []byte){
+		"header only beacons": func(t *talk, seal func(bool, []byte) []byte) {
+			for turn := range 8 {
+				t.say(true, longHeader(1, 0x55, nil))
+				t.say(false, longHeader(1, 0x1102, seal(false, command(turn, 32))))
+				t.say(true, longHeader(1, 0x1102, seal(true, command(turn, 48+16*turn))))
+			}
+		},
+		"header longer than bodies": func(t *talk, seal func(bool, []byte) []byte) {
+			for turn := range 12 {
+				t.say(turn%2 == 0, longHeader(7, turn%3, seal(turn%2 == 0, command(turn, 16+16*(turn%3)))))
+			}
+		},
+		"two messages each": func(t *talk, seal func(bool, []byte) []byte) {
+			for turn := range 4 {
+				t.say(turn%2 == 0, longHeader(7, 9, seal(turn%2 == 0, command(turn, 64+16*turn))))
+			}
+		},
+		"key once in one direction": func(t *talk, seal func(bool, []byte) []byte) {
+			t.say(true, longHeader(1, 1, nil))
+			t.say(false, append(longHeader(1, 1, seal(false, command(1, 128))), seal(false, command(0, 32))...))
+			for turn := range 5 {
+				t.say(true, longHeader(1, 2, nil))
+				t.say(true, longHeader(1, 3, seal(true, command(turn, 400+16*turn))))
+				t.say(false, longHeader(1, 3, seal(false, command(turn, 64+16*turn))))
+			}
+		},
+		"one way": func(t *talk, seal func(bool, []byte) []byte) {
+			for turn := range 6 {
+				body := seal(true, command(turn, 120+77*turn))
+				t.say(true, append([]byte{9, 1, 7, 4, 0, 0, byte(len(body) >> 8), byte(len(body)), 0, 0, 0, byte(turn)}, body...))
+			}
+		},
+		"sample filled by one message": func(t *talk, seal func(bool, []byte) []byte) {
+			for turn := range 4 {
+				t.segmented(true, longHeader(3, turn, seal(true, command(turn, 9000+turn))))
+				t.say(false, longHeader(3, turn, seal(false, command(turn, 32))))
+			}
+			t.keep(&t.c.Client, &t.c.Server, 8192)
+		},
+		"login, then a stream": func(t *talk, seal func(bool, []byte) []byte) {
+			t.say(true, login('o', `{"version":"0.61.0","os":"linux","arch":"amd64","privilege_key":"5f4dcc3b5aa765d6","timestamp":1700000000}`))
+			t.say(false, append(login('1', `{"version":"0.61.0","run_id":"7f31a9c055d1e2b4"}`), seal(false, command(0, 40))...))
+			for turn := range 6 {
+				t.say(true, seal(true, command(turn, 60)))
+				t.say(false, seal(false, command(turn, 30)))
+			}
+		},
+		"framed login, then framed ciphertext": func(t *talk, seal func(bool, []byte) []byte) {
+			framed := func(b []byte) []byte { return append(binary.BigEndian.AppendUint32(nil, uint32(len(b))), b...) }
+			t.say(true, framed([]byte(`{"id":"ab12","os":"darwin","ver":"1.2","key":"bm90IGEga2V5LCBidXQgaXRzIGxlbmd0aA=="}`)))
+			for turn := range 6 {
+				t.say(false, framed(seal(false, command(turn, 40+turn))))
+				t.say(true, framed(seal(true, command(turn, 90+31*turn))))
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			found := 0
+			const tries = 50
+			for i := range tries {
+				c := talk{c: Conversation{Transport: TCP, ClientPort: 50000, ServerPort: 8443, StartSeen: true, Ended: true}}
+				say(&c, sealer(t, source(name+string(rune('a'+i)))))
+				if Unexplained(&c.c, Options{}).Verdict == Random {
+					found++
+				}
+			}
+			require.GreaterOrEqual(t, found, tries*9/10)
+		})
+	}
+}
+
+// TestShapesInClear: the same shapes around what is not ciphertext are no alert.
+func TestShapesInClear(t *testing.T) {
+	t.Parallel()
+	values := func(turn, n int) []byte {
+		var b []byte
+		for i := 0; len(b) < n; i++ {
+			b = binary.LittleEndian.AppendUint32(b, uint32(turn*7919+i*i*31))
+		}
+		return b[:n]
+	}
+	for name, say := range map[string]func(*talk){
+		"headers": func(t *talk) {
+			for turn := range 10 {
+				t.say(turn%2 == 0, longHeader(1, turn, values(turn, 32+4*turn)))
+			}
+		},
+		"one way": func(t *talk) {
+			for turn := range 6 {
+				body := values(turn, 120+77*turn)
+				t.say(true, append([]byte{0, 0, byte(len(body) >> 8), byte(len(body))}, body...))
+			}
+		},
+		"login": func(t *talk) {
+			t.say(true, login('o', `{"version":"0.61.0","os":"linux","arch":"amd64"}`))
+			t.say(false, login('1', `{"version":"0.61.0","run_id":"7f31a9c055d1e2b4"}`))
+			for turn := range 10 {
+				t.say(turn%2 == 0, values(turn, 100))
+			}
+		},
+	} {
+		c := talk{c: Conversation{Transport: TCP, ClientPort: 50000, ServerPort: 8443, StartSeen: true, Ended: true}}
+		say(&c)
+		require.False(t, Unexplained(&c.c, Options{}).Verdict.Alert(), name)
+	}
+}
