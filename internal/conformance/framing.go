@@ -234,6 +234,7 @@ func (f framing) begins(sides ...*carried) bool {
 // A tally is how well a framing foretells the known ends.
 type tally struct {
 	hits, misses, parts int
+	known               int              // ends
 	lengths             [maxMessages]int // different ones that were foretold
 	told                int
 }
@@ -242,7 +243,7 @@ type tally struct {
 // less the choice among fields. Equally long messages foretell nothing new. Most known ends must be foretold; where both sides
 // speak at once, some ends are none.
 func (f framing) explains(a, b *carried) (evidence float64, ok bool) {
-	var t tally
+	t := tally{known: len(a.ends) + len(b.ends)}
 	for _, s := range [...]*carried{a, b} {
 		t.parts = 0
 		for i, unit := range s.units {
@@ -269,6 +270,9 @@ func (t *tally) unit(f framing, b []byte, ends []int, cut bool) bool {
 		at += n
 		for ; len(ends) > 0 && ends[0] < at; ends = ends[1:] {
 			t.misses++
+		}
+		if 2*t.misses > t.known {
+			return false // too few are left to be foretold
 		}
 		if len(ends) > 0 && ends[0] == at && foretold {
 			ends = ends[1:]

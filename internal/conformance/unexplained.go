@@ -195,10 +195,8 @@ func (e *examined) all() {
 
 // weigh is Judge, but that the likelihood is 0 where it is plainly too low to matter.
 func (e *examined) weigh(b []byte) randomness.Stats {
-	if randomness.Excludes(b, 1-e.threshold) {
-		return randomness.Measure(b)
-	}
-	return randomness.Judge(b)
+	s, _ := randomness.Likely(b, 1-e.threshold)
+	return s
 }
 
 // judge draws the conclusion.
@@ -280,28 +278,33 @@ func mostlyText(halves ...[]byte) bool {
 	other := 0 // bytes that are not text
 	for _, b := range halves {
 		for i := 0; i < len(b); {
-			if c := b[i]; c < utf8.RuneSelf {
-				if c < 0x20 && c != '\t' && c != '\r' && c != '\n' || c == 0x7f {
-					other++
+			size, text := 1, plain[b[i]]
+			if b[i] >= firstLead {
+				var r rune
+				r, size = utf8.DecodeRune(b[i:])
+				text = size > 1 && unicode.IsPrint(r)
+			}
+			if !text {
+				if other += size; 5*other > n {
+					return false
 				}
-				i++
-				continue
-			}
-			r, size := utf8.DecodeRune(b[i:])
-			if size == 1 || !unicode.IsPrint(r) {
-				other += size
-			}
-			if 5*other > n {
-				return false
 			}
 			i += size
-		}
-		if 5*other > n {
-			return false
 		}
 	}
 	return true
 }
+
+// firstLead is the first byte that can begin a character of several bytes in UTF-8.
+const firstLead = 0xc2
+
+// plain are the bytes that are text by themselves.
+var plain = func() (t [256]bool) {
+	for b := range t {
+		t[b] = b >= 0x20 && b <= 0x7e || b == '\t' || b == '\r' || b == '\n'
+	}
+	return t
+}()
 
 // random tries one hypothesis: that the bodies behind headers of the given lengths are ciphertext in both directions.
 func (e *examined) random(client, server int) bool {
@@ -387,16 +390,10 @@ func (e *examined) likely(level float64) bool {
 			if !e.framing && len(s.data) >= minRandom {
 				return false
 			}
-		} else if randomness.Excludes(s.body, level) || randomness.Columns(s.rest) < level {
-			return false
-		}
-	}
-	for i := range e.sides {
-		s := &e.sides[i]
-		if len(s.body) < randomness.MinSample {
 			continue
 		}
-		if s.stats = randomness.Judge(s.body); s.stats.Likelihood < level {
+		var ok bool
+		if s.stats, ok = randomness.Likely(s.body, level); !ok || randomness.Columns(s.rest) < level {
 			return false
 		}
 	}

@@ -23,8 +23,13 @@ func Excludes(sample []byte, level float64) bool {
 	for _, k := range bytes[:16] {
 		low += int(k)
 	}
+	return excludes(n, pairs, high, int(bytes[0]), low, text, level)
+}
+
+// excludes judges by the number of equal pairs, and of bytes with the high bit, zero bytes, bytes below 16, and text.
+func excludes(n, pairs, high, zero, low, text int, level float64) bool {
 	odd := math.Log(combinedBelow(n, level) / tests / 2)
-	if chernoff(n, high, 1.0/2) < odd || chernoff(n, int(bytes[0]), 1.0/256) < odd ||
+	if chernoff(n, high, 1.0/2) < odd || chernoff(n, zero, 1.0/256) < odd ||
 		chernoff(n, low, 1.0/16) < odd || chernoff(n, text, 98.0/256) < odd {
 		return true
 	}

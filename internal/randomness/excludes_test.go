@@ -20,6 +20,14 @@ func TestExcludes(t *testing.T) {
 				sample[k] >>= i % 5
 			}
 			for _, level := range []float64{1e-30, 1e-4, 1e-3, 0.01} {
+				s, ok := Likely(sample, level)
+				if want := Judge(sample); ok {
+					require.Equal(t, want, s)
+				} else {
+					require.Less(t, want.Likelihood, max(level, 1e-12), "n %d level %v: %x", n, level, sample)
+					s.Likelihood = want.Likelihood
+					require.Equal(t, want, s, "only the likelihood may be left out")
+				}
 				if Excludes(sample, level) {
 					excluded++
 					// That far out, Judge's normal approximations are not exact.
