@@ -91,7 +91,7 @@ func isMaskedOpenVPN(c *Conversation, sides *[2]side) (int, bool) {
 	if c.Transport != UDP {
 		header = 2
 		f := framing{width: 2, extra: 2}
-		if !f.begins(&a.carried, &b.carried) {
+		if fits, _ := f.begins(&a.carried, &b.carried); !fits {
 			return 0, false
 		}
 		if _, ok := f.explains(&a.carried, &b.carried); !ok {

@@ -150,6 +150,7 @@ func (f framing) split(s *carried, to [][]byte) [][]byte {
 // frame looks for the framing that explains most of both directions.
 func frame(a, b *carried) (best framing, ok bool) {
 	evidence := float64(minEvidence)
+	lengths := differentLengths(a, b)
 	for position := 0; position <= maxPosition; position++ {
 		if !reaches(a, position) && !reaches(b, position) {
 			break
@@ -165,7 +166,8 @@ func frame(a, b *carried) (best framing, ok bool) {
 				}
 				extras, n := f.extras(a, b)
 				for _, f.extra = range extras[:n] {
-					if !f.begins(a, b) {
+					fits, single := f.begins(a, b)
+					if !fits || single && f.evidence(lengths) <= evidence {
 						continue
 					}
 					if e, fits := f.explains(a, b); fits && e > evidence {
@@ -215,21 +217,65 @@ func (f framing) extras(a, b *carried) (e [4]int, n int) {
 	return e, n
 }
 
-// begins tries the first message of either side: neither may fail, and one must be whole.
-func (f framing) begins(sides ...*carried) bool {
+// differentLengths is how many different lengths the messages have that the known ends show, counted up to what any framing needs.
+func differentLengths(sides ...*carried) int {
+	const enough = 8
+	var seen [enough]int
+	n := 0
+	for _, s := range sides {
+		last := 0
+		for _, end := range s.ends {
+			length := end - last
+			if s.stream {
+				last = end
+			}
+			if slices.Contains(seen[:n], length) {
+				continue
+			}
+			seen[n] = length
+			if n++; n == enough {
+				return maxMessages
+			}
+		}
+	}
+	return n
+}
+
+// begins tries the first message of either side: neither may fail, and one must be whole. It also says whether both end where messages are
+// known to end, so that there is hardly more to foretell than the lengths of these.
+func (f framing) begins(sides ...*carried) (ok, single bool) {
 	whole := false
+	single = true
 	for _, s := range sides {
 		if len(s.units) == 0 {
 			continue
 		}
 		n := f.next(s.units[0], s.open && len(s.units) == 1)
 		if n == 0 {
-			return false
+			return false, false
 		}
 		whole = whole || f.value(s.units[0])+f.extra == n
+		single = single && n == s.ends[0]
 	}
-	return whole
+	return whole, single
 }
+
+// evidence is what it is worth, in bits, to foretell messages of so many different lengths, less the choice among fields.
+func (f framing) evidence(lengths int) float64 {
+	e := float64(8*f.width*lengths) - fieldChoice[f.position]
+	if f.extra != 0 && f.extra != f.position+f.width {
+		e -= float64(8*f.width) + 1 // one end was used to fit extra
+	}
+	return e
+}
+
+// fieldChoice is how many bits the choice of a field is worth, by its position.
+var fieldChoice = func() (bits [maxPosition + 1]float64) {
+	for position := range bits {
+		bits[position] = math.Log2(float64(6 * (position + 1)))
+	}
+	return bits
+}()
 
 // A tally is how well a framing foretells the known ends.
 type tally struct {
@@ -252,11 +298,7 @@ func (f framing) explains(a, b *carried) (evidence float64, ok bool) {
 			}
 		}
 	}
-	evidence = float64(8*f.width*t.told) - math.Log2(float64(6*(f.position+1)))
-	if f.extra != 0 && f.extra != f.position+f.width {
-		evidence -= float64(8*f.width) + 1 // one end was used to fit extra
-	}
-	return evidence, t.hits > 0 && t.misses <= t.hits
+	return f.evidence(t.told), t.hits > 0 && t.misses <= t.hits
 }
 
 // unit walks through one unit; it fails unless the last message ends where the bytes end, or, where cut is allowed, beyond.
