@@ -2,6 +2,7 @@ package tables
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/osquery/osquery-go/plugin/table"
 
@@ -49,7 +50,11 @@ func ProcessCryptoLinkage(processes Processes, images Images) Definition {
 			var rows []Row
 			for _, p := range wanted {
 				a := found[target{path: p.Path}.key()]
-				rows = append(rows, reportRows(a.report, func() Row { return processRow(&p) }, a.err)...)
+				report, err := *a.report, error(nil)
+				if report.Signature, err = sensor.Running(report.Signature, p.Code, len(report.Arch)); err != nil {
+					err = fmt.Errorf("process %d: %s: %w", p.PID, p.Path, err)
+				}
+				rows = append(rows, reportRows(&report, func() Row { return processRow(&p) }, a.err, err)...)
 			}
 			return rows, ctx.Err()
 		},

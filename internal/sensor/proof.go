@@ -26,8 +26,9 @@ const launchdPID = 1
 // Process is a running process with the job that it belongs to.
 type Process struct {
 	process.Process
-	Proof string // how Label was found; empty without one
-	plist string // of the job; empty for systemd's
+	Proof string                // how Label was found; empty without one
+	Code  *process.CodeIdentity // what the kernel says of its signature; nil where there is no such kernel, or it may not be asked
+	plist string                // of the job; empty for systemd's
 }
 
 // tie ties each process to a job, by the best proof that there is. uid gives the id of a user; it is false for one that it does not know.

@@ -115,7 +115,13 @@ func (s *Sensor) Processes(ctx context.Context) ([]Process, error) {
 		return nil, nil
 	}
 	jobs, _ := s.Jobs(ctx) // what could not be read shows in the jobs' table
-	return s.processes(ctx, jobs)
+	all, err := s.processes(ctx, jobs)
+	for i := range all {
+		if code, err := process.Identity(all[i].PID); err == nil {
+			all[i].Code = &code
+		}
+	}
+	return all, err
 }
 
 func (s *Sensor) processes(ctx context.Context, jobs []launchd.Job) ([]Process, error) {
