@@ -11,7 +11,7 @@ import (
 
 // What a Scanner remembers of one host: the property lists of a large one have 3 MiB. What a user puts in beyond that is read again.
 const (
-	maxRemembered = 16 << 20 // bytes of property lists
+	maxRemembered = 16 << 20 // bytes, as memory.weight estimates
 	maxLooks      = 256      // files that one job may depend on
 )
 
@@ -57,6 +57,16 @@ type memory struct {
 	looks map[string]look
 }
 
+// weight estimates the memory of m, in bytes.
+func (m *memory) weight() int {
+	const fixed = 256
+	n := fixed + 2*m.size
+	for name, l := range m.looks {
+		n += fixed + len(name) + len(l.real) + len(l.err)
+	}
+	return n
+}
+
 // look is what was found at a path.
 type look struct {
 	real string
@@ -80,11 +90,11 @@ type files struct {
 	looks    map[string]look // what the job that is being read depends on; nil for none
 	known    map[source]memory
 	remember map[source]memory
-	size     int // of all that is in remember, bytes
+	size     int // weight of all that is in remember, bytes
 }
 
 // maxSeen bounds the paths that one scan remembers; beyond, the system is asked again.
-const maxSeen = 100_000
+const maxSeen = 20_000
 
 func (f *files) at(name string) located {
 	l, ok := f.seen[name]
@@ -151,8 +161,8 @@ func (f *files) once(ctx context.Context, from source, read func() (Job, int)) (
 		old.looks = f.looks
 		f.looks = nil
 	}
-	if f.size+old.size <= maxRemembered && len(old.looks) <= maxLooks && ctx.Err() == nil {
-		f.size += old.size
+	if weight := old.weight(); f.size+weight <= maxRemembered && len(old.looks) <= maxLooks && ctx.Err() == nil {
+		f.size += weight
 		f.remember[from] = old
 	}
 	return old.job, old.size

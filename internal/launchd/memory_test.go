@@ -2,7 +2,9 @@ package launchd
 
 import (
 	"context"
+	"fmt"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -79,4 +81,20 @@ func TestScannerReadsNothingTwice(t *testing.T) {
 	cancel()
 	_, _ = scanner.Jobs(ctx)
 	require.Len(t, scanner.known, 1, "a scan that was cut short forgets nothing")
+}
+
+func TestScannerRemembersNoMoreThanItMay(t *testing.T) {
+	t.Parallel()
+	tr := newTree(t)
+	long := strings.Repeat("x", 300_000)
+	for i := range 100 {
+		tr.job(fmt.Sprintf("/Users/eve/Library/LaunchAgents/%d.plist", i), label("a")+"<!--"+long+"-->")
+	}
+	scanner := NewScanner(tr.root())
+	jobs, errs := scanner.Jobs(t.Context())
+	require.Empty(t, errs)
+	require.Len(t, jobs, 100)
+	require.True(t, len(scanner.known) == maxRemembered/601_000, "%d", len(scanner.known))
+	again, _ := scanner.Jobs(t.Context())
+	require.Len(t, again, 100)
 }
