@@ -94,7 +94,7 @@ func isMaskedOpenVPN(c *Conversation, sides *[2]side) (int, bool) {
 		if fits, _ := f.begins(&a.carried, &b.carried); !fits {
 			return 0, false
 		}
-		if _, ok := f.explains(&a.carried, &b.carried); !ok {
+		if _, ok := f.explains(&a.carried, &b.carried, new(int)); !ok {
 			return 0, false
 		}
 		client, server = f.split(&a.carried, a.room.split[:0]), f.split(&b.carried, b.room.split[:0])
@@ -115,16 +115,23 @@ func isMaskedOpenVPN(c *Conversation, sides *[2]side) (int, bool) {
 	return 0, false
 }
 
-// opcodes counts the packets whose opcode is one that follows the resets; it fails at the first other one.
+// opcodes counts the packets whose opcode is one that follows the resets; it fails at the first other one, and where each direction only
+// sends what it sent first: a session comes from resets to control packets.
 func opcodes(mask byte, halves ...[][]byte) (n int, ok bool) {
 	for _, all := range halves {
+		control := len(all) == 0
 		for _, m := range all[:min(len(all), maxOpcodes)] {
 			switch (m[0] ^ mask) >> 3 {
-			case softReset, controlV1, ackV1, dataV1, dataV2, resetClientV2, resetServerV2, resetClientV3:
-				n++
+			case controlV1, ackV1:
+				control = true
+			case softReset, dataV1, dataV2, resetClientV2, resetServerV2, resetClientV3:
 			default:
 				return n, false
 			}
+			n++
+		}
+		if !control {
+			return n, false
 		}
 	}
 	return n, true

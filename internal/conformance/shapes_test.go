@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"bytes"
 	"encoding/binary"
 	"testing"
 
@@ -158,4 +159,47 @@ func TestShapesInClear(t *testing.T) {
 		say(&c)
 		require.False(t, Unexplained(&c.c, Options{}).Verdict.Alert(), name)
 	}
+}
+
+// TestLostBytes: what a capture lost or cut is no evidence; ciphertext that was seen well before the loss is.
+func TestLostBytes(t *testing.T) {
+	t.Parallel()
+	for name, v := range map[string]struct {
+		transport uint8
+		cut       int // bytes of each direction that are seen
+		want      Verdict
+	}{
+		"datagrams cut by the capture":     {UDP, 54, Undetermined},
+		"first segment cut by the capture": {TCP, 200, Undetermined},
+		"nothing of one direction":         {TCP, 0, Undetermined},
+		"loss after two segments":          {TCP, 800, Random},
+	} {
+		seal := sealer(t, source(name))
+		c := converse(v.transport, 8, func(turn int, client bool) []byte { return seal(client, command(turn, 400)) })
+		for _, h := range []*Half{&c.Client, &c.Server} {
+			if name == "nothing of one direction" && h == &c.Server {
+				continue
+			}
+			h.Data, h.Segments, h.Gap = h.Data[:v.cut], h.Segments[:(v.cut+399)/400], true
+			if len(h.Segments) == 1 {
+				h.Segments[0].Length = v.cut
+			}
+		}
+		require.Equal(t, v.want, Unexplained(c, Options{}).Verdict, name)
+	}
+}
+
+// TestNoMaskedOpenVPN: messages that all begin with one byte in each direction are not OpenVPN behind a mask, though the two bytes differ
+// by what the two resets do.
+func TestNoMaskedOpenVPN(t *testing.T) {
+	t.Parallel()
+	r := source("mask")
+	c := converse(UDP, 20, func(_ int, client bool) []byte {
+		m := bytes.Repeat([]byte{'a'}, 40+r.IntN(40))
+		if m[0] = 0x0b; !client {
+			m[0] ^= (resetClientV2 ^ resetServerV2) << 3
+		}
+		return m
+	})
+	require.NotEqual(t, "openvpn", Unexplained(c, Options{}).AppProtocol)
 }

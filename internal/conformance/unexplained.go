@@ -120,10 +120,14 @@ func (e *examined) examine(c *Conversation, o Options) {
 		s.carry(c, h)
 		s.messages = distinct(s.whole, s.room.messages[:0])
 	}
-	if e.format = e.findCompressed(); e.format != nil || e.disguised(c) || e.behindFields() {
+	if e.format = e.findCompressed(); e.format != nil || e.disguised(c) {
 		return
 	}
-	if !e.random(0, 0) && !e.behindHeader() && !e.behindGreeting() {
+	if e.clearDatagrams() {
+		e.all()
+		return
+	}
+	if !e.behindFields() && !e.random(0, 0) && !e.behindHeader() && !e.behindGreeting() {
 		e.all()
 	}
 }
@@ -250,11 +254,24 @@ func (e *examined) judgeRandom(c *Conversation) Judgement {
 	return j
 }
 
-// startSeen doubts the start of a UDP exchange that begins with what must be an answer: from a service's port to an ephemeral one.
+// startSeen doubts the start of a UDP exchange that begins with what must be an answer: from a service's port to an ephemeral one; of
+// datagrams that the capture cut, since no protocol's framing holds in them; and of a stream that lost bytes before much was seen.
 func startSeen(c *Conversation) bool {
 	const services = 1024
-	return c.StartSeen && (c.Transport != UDP || c.ClientPort >= services || c.ServerPort < services)
+	cut := c.Client.Gap || c.Server.Gap
+	switch {
+	case !c.StartSeen:
+		return false
+	case c.Transport == UDP:
+		return !cut && (c.ClientPort >= services || c.ServerPort < services)
+	case cut:
+		return !c.Client.lostStart() && !c.Server.lostStart()
+	}
+	return true
 }
+
+// lostStart says whether bytes were lost before more than a direction's first segment was seen, or that was cut by the capture.
+func (h *Half) lostStart() bool { return h.Gap && len(h.Segments) < 2 }
 
 // confidence grows with the bytes that were judged: 0.5 at 32, 0.75 at 64, 0.94 at 128.
 func confidence(n int) float64 { return 1 - math.Exp2(-float64(n)/32) }
@@ -365,6 +382,18 @@ func (e *examined) hopeless(level float64) bool {
 		}
 	}
 	return false
+}
+
+// clearDatagrams says whether datagrams are no ciphertext even behind the longest header that they may have.
+func (e *examined) clearDatagrams() bool {
+	if !e.datagrams {
+		return false
+	}
+	for i := range e.sides {
+		s := &e.sides[i]
+		s.rest = bodies(s.messages, maxDatagramHeader, s.room.rest[:0])
+	}
+	return e.hopeless(impossible)
 }
 
 // take joins the bodies, without what repeats.

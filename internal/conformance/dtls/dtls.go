@@ -3,6 +3,7 @@
 package dtls
 
 import (
+	"bytes"
 	"encoding/binary"
 	"slices"
 
@@ -156,7 +157,10 @@ func (d *connection) record(s *side, r *record) {
 	if r.unified || r.epoch > 0 || r.typ == typeCID {
 		s.sealed++
 		if r.typ == typeAppData && !r.unified && len(r.body) > explicitNonce && len(s.ciphertext) < sampleBytes {
-			s.ciphertext = append(s.ciphertext, r.body[explicitNonce:]...)
+			// A datagram that came twice is no pattern.
+			if body := r.body[explicitNonce:]; !bytes.Contains(s.ciphertext, body) {
+				s.ciphertext = append(s.ciphertext, body...)
+			}
 		}
 		return
 	}

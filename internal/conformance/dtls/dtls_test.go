@@ -201,3 +201,19 @@ func FuzzDTLS(f *testing.F) {
 		}
 	})
 }
+
+// TestRepeatedDatagrams: what the network delivers twice is no pattern in the ciphertext.
+func TestRepeatedDatagrams(t *testing.T) {
+	t.Parallel()
+	for _, r := range load(t) {
+		var twice [2][][]byte
+		for i, ds := range [2][][]byte{r.client, r.server} {
+			for _, d := range ds {
+				twice[i] = append(twice[i], d, d)
+			}
+		}
+		j, ok := Recognize(flow(twice[0], twice[1]), conformance.Options{})
+		require.True(t, ok, r.name)
+		require.Equal(t, conformance.DTLS, j.Verdict, "%s: %v", r.name, j.Violations)
+	}
+}

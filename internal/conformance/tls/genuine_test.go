@@ -38,3 +38,35 @@ func TestGenuineFixtures(t *testing.T) {
 		}
 	}
 }
+
+// TestClientLost: where a capture lost all that the client sent, the server's side is TLS still.
+func TestClientLost(t *testing.T) {
+	t.Parallel()
+	for _, g := range fixtures(t) {
+		if strings.HasPrefix(g.name, "starttls_") {
+			continue
+		}
+		g.c.Client.Data, g.c.Client.Segments, g.c.Client.Gap = nil, nil, true
+		j, ok := Recognize(g.c, conformance.Options{})
+		require.True(t, ok, g.name)
+		require.Contains(t, []conformance.Verdict{conformance.TLS, conformance.TLSMidstream}, j.Verdict, "%s: %v", g.name, j.Violations)
+	}
+}
+
+// TestServerUnseen: where only what the client sent was captured, its side is TLS still, renegotiation too.
+func TestServerUnseen(t *testing.T) {
+	t.Parallel()
+	for _, g := range fixtures(t) {
+		if strings.HasPrefix(g.name, "starttls_") {
+			continue
+		}
+		g.c.Server = conformance.Half{}
+		if strings.Contains(g.name, "java_tls12") {
+			// Renegotiation: all of the second handshake is encrypted (RFC 5246 section 7.4.1.1).
+			g.c.Client.Data = join(g.c.Client.Data, rec(22, 0x0303, noise(1136, 1)), rec(20, 0x0303, noise(48, 2)), rec(22, 0x0303, noise(64, 3)))
+		}
+		j, ok := Recognize(g.c, conformance.Options{})
+		require.True(t, ok, g.name)
+		require.Equal(t, conformance.TLS, j.Verdict, "%s: %v", g.name, j.Violations)
+	}
+}

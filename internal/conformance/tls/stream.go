@@ -126,6 +126,8 @@ func (s *stream) record(r *record) {
 	switch {
 	case s.sealed():
 		s.sealedRecord(r)
+	case r.typ == typeCCS && s.ccs > 0 && s.version == 0 && r.length > 1:
+		s.sealedRecord(r) // a renegotiation's, and the other side was not seen
 	case r.typ == typeCCS:
 		s.ccs++
 		if r.length != 1 || r.whole() && r.frag[0] != 1 {

@@ -23,7 +23,7 @@ func Recognize(c *conformance.Conversation, _ conformance.Options) (conformance.
 		client, server = server, client
 	}
 	switch {
-	case opensTLS(client.Data), len(client.Data) == 0 && client.Total == 0 && opensTLS(server.Data):
+	case opensTLS(client.Data), len(client.Data) == 0 && (client.Total == 0 || client.Gap) && opensTLS(server.Data):
 		return judgeFromStart(c, client, server)
 	case !c.StartSeen:
 		return judgeMidstream(c)
