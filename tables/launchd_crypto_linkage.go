@@ -95,11 +95,22 @@ func scriptEvidence(job *launchd.Job) []image.Evidence {
 		Symbols: job.ScriptCrypto, ImagePath: job.PayloadPath}}
 }
 
+// jobColumns is how many columns a row of launchd_crypto_linkage has.
+const jobColumns = 32
+
 // jobRows gives the rows of one job: those of its executable, and those with crypto in them of what else its command line leads through.
 func jobRows(job *launchd.Job, pid int, found map[string]analysis) []Row {
 	start := func() Row {
-		r := Row{"label": job.Label, "path": job.Executable, "plist_path": job.PlistPath, "domain": job.Domain, "username": job.Username,
-			"program": job.Program, "interpreter": job.Interpreter, "payload_path": job.PayloadPath, "payload_kind": job.PayloadKind}
+		r := make(Row, jobColumns) // a map that grows costs twice as much
+		r.Text("label", job.Label)
+		r.Text("path", job.Executable)
+		r.Text("plist_path", job.PlistPath)
+		r.Text("domain", job.Domain)
+		r.Text("username", job.Username)
+		r.Text("program", job.Program)
+		r.Text("interpreter", job.Interpreter)
+		r.Text("payload_path", job.PayloadPath)
+		r.Text("payload_kind", job.PayloadKind)
 		r.Bool("run_at_load", job.RunAtLoad)
 		r.Bool("keep_alive", job.KeepAlive)
 		r.Bool("enabled", job.Enabled)

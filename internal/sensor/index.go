@@ -7,13 +7,14 @@ import (
 
 	"github.com/cipherlens/cipherlens/internal/image"
 	"github.com/cipherlens/cipherlens/internal/launchd"
+	"github.com/cipherlens/cipherlens/internal/process"
 	"github.com/cipherlens/cipherlens/internal/rootfs"
 )
 
 // maxApplications bounds how many files of applications the index looks at.
 const maxApplications = 20_000
 
-// Index knows the executables of a host's jobs and applications: by LC_UUID, for captures that state nothing else, and which
+// Index knows the executables of a host's jobs, applications and, live, processes: by LC_UUID, for captures that state nothing else, and which
 // job each belongs to. It is built at the first question and safe for concurrent use.
 type Index struct {
 	root  *rootfs.Root
@@ -37,7 +38,7 @@ func OpenIndex(ctx context.Context, root string) (*Index, error) {
 
 func newIndex(root *rootfs.Root) *Index { return &Index{root: root, scan: launchd.NewScanner(root)} }
 
-// build reads the host's jobs and applications, once.
+// build reads what the Index knows, once.
 func (x *Index) build(ctx context.Context) {
 	x.once.Do(func() { x.refresh(ctx) })
 }
@@ -53,6 +54,12 @@ func (x *Index) refresh(ctx context.Context) {
 				labels[path] = jobs[i].Label
 			}
 			paths = append(paths, path)
+		}
+	}
+	if x.root.Live() {
+		running, _ := process.List(ctx)
+		for _, p := range running {
+			paths = append(paths, p.Path)
 		}
 	}
 	files, _ := image.Applications(ctx, x.root, maxApplications)
