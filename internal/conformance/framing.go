@@ -20,8 +20,9 @@ const (
 	maxExtra    = 128
 	// minEvidence is what a framing must explain, in bits, beyond what trying so many of them explains by chance.
 	minEvidence = 16
-	// maxFramed bounds the messages of one stream that are looked at.
+	// maxFramed bounds the messages of one stream that are looked at, and maxWalked those of a whole search: real ones take a tenth.
 	maxFramed = 256
+	maxWalked = 8192
 )
 
 // value reads the length field of a message, or -1 where it is cut.
@@ -150,7 +151,7 @@ func (f framing) split(s *carried, to [][]byte) [][]byte {
 // frame looks for the framing that explains most of both directions.
 func frame(a, b *carried) (best framing, ok bool) {
 	evidence := float64(minEvidence)
-	lengths := differentLengths(a, b)
+	lengths, walked := differentLengths(a, b), 0
 	for position := 0; position <= maxPosition; position++ {
 		if !reaches(a, position) && !reaches(b, position) {
 			break
@@ -170,7 +171,10 @@ func frame(a, b *carried) (best framing, ok bool) {
 					if !fits || single && f.evidence(lengths) <= evidence {
 						continue
 					}
-					if e, fits := f.explains(a, b); fits && e > evidence {
+					if walked >= maxWalked {
+						return best, ok
+					}
+					if e, fits := f.explains(a, b, &walked); fits && e > evidence {
 						best, evidence, ok = f, e, true
 					}
 				}
@@ -287,13 +291,16 @@ type tally struct {
 
 // explains walks through all units and says how many bits that explains: each known end that the field foretold counts its width,
 // less the choice among fields. Equally long messages foretell nothing new. Most known ends must be foretold; where both sides
-// speak at once, some ends are none.
-func (f framing) explains(a, b *carried) (evidence float64, ok bool) {
+// speak at once, some ends are none. The messages that it took are added to walked.
+func (f framing) explains(a, b *carried, walked *int) (evidence float64, ok bool) {
 	t := tally{known: len(a.ends) + len(b.ends)}
 	for _, s := range [...]*carried{a, b} {
 		t.parts = 0
 		for i, unit := range s.units {
-			if !t.unit(f, unit, s.endsOf(i), s.open && i == len(s.units)-1) {
+			before := t.parts
+			fits := t.unit(f, unit, s.endsOf(i), s.open && i == len(s.units)-1)
+			*walked += t.parts - before + 1
+			if !fits {
 				return 0, false
 			}
 		}

@@ -70,6 +70,7 @@ type examined struct {
 	found     bool             // the bodies are random
 	sample    randomness.Stats // of the direction with more bytes to judge
 	n         int              // bytes judged in both directions
+	raw       int              // of these bodies, with what repeats
 	least     int              // bytes that the search at hand needs
 
 	seen   blocks
@@ -352,7 +353,7 @@ func (e *examined) accept(all [2][][]byte, header [2]int, level float64) bool {
 		silent = silent || n < randomness.MinSample && !e.framing && len(s.data) >= minRandom
 		s.header, s.rest = header[i], rest
 	}
-	e.n = bytes
+	e.n, e.raw = bytes, bytes
 	if e.framing {
 		headers /= maxFramedHeaders // a length field that holds throughout explains them
 	}
@@ -517,7 +518,7 @@ func (e *examined) behindField(f framing, holds ...bool) bool {
 	}
 	e.least = minSearched
 	defer func() { e.least = 0 }()
-	if !e.accept(split, [2]int{base + maxSearched, base + maxSearched}, stricter) && (e.n >= minSearched || e.hopeless(improbable)) {
+	if !e.accept(split, [2]int{base + maxSearched, base + maxSearched}, stricter) && e.searched() {
 		return false // what is not random there is not random before
 	}
 	for h := base + 1; h <= base+maxSearched; h++ {
@@ -544,7 +545,7 @@ func (e *examined) behindHeader() bool {
 	e.least = minSearched
 	defer func() { e.least = 0 }()
 	if len(a.data)+len(b.data) < minSearched ||
-		!e.accept(streams, [2]int{maxSearched, maxSearched}, stricter) && (e.n >= minSearched || e.hopeless(improbable)) {
+		!e.accept(streams, [2]int{maxSearched, maxSearched}, stricter) && e.searched() {
 		return false // what is not random there is not random before
 	}
 	for h := 1; h <= maxSearched; h++ {
@@ -555,6 +556,12 @@ func (e *examined) behindHeader() bool {
 		}
 	}
 	return false
+}
+
+// searched says whether bodies that were not accepted behind the longest header that is tried rule out all shorter ones: there was enough
+// to judge, or enough that repeats, or they are no ciphertext though they are few.
+func (e *examined) searched() bool {
+	return e.n >= minSearched || e.raw >= 4*minSearched || e.hopeless(improbable)
 }
 
 // minSearched is how many bytes both directions need for a search of the header's length.
