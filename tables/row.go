@@ -34,12 +34,12 @@ func (r Row) Bool(column string, value bool) {
 	}
 }
 
-// Errors sets the error column; none leaves it empty.
+// Errors sets the error column, on one line; none leaves it empty.
 func (r Row) Errors(errs ...error) {
 	var texts []string
 	for _, err := range errs {
 		if err != nil {
-			texts = append(texts, err.Error())
+			texts = append(texts, strings.ReplaceAll(err.Error(), "\n", "; "))
 		}
 	}
 	r["error"] = strings.Join(texts, "; ")

@@ -110,21 +110,26 @@ func TestYoung(t *testing.T) {
 	require.NotContains(t, y.pids(), c.Process.Pid)
 }
 
-// Clients of 50 ms, as many at once as a busy host has: at least 99 of 100 get the right pid and path (the sensor asks at the
-// first packet, here: when the connection is accepted). A machine that is busy with other tests has three tries.
+// Clients of 50 ms, as many at once as a busy host has, get the right pid and path (the sensor asks at the first packet, here: when the
+// connection is accepted).
 func TestOwnersShortLived(t *testing.T) {
-	const clients, tries = 100, 3
-	right := 0
-	for i := 0; i < tries && right < clients*99/100; i++ {
-		o := newOwners(t)
-		right = shortLived(t, o, clients)
-		t.Logf("%d of %d right, %+v", right, clients, o.Stats())
-	}
-	require.GreaterOrEqual(t, right, clients*99/100)
+	right, wrong := shortLived(t, newOwners(t), 100)
+	require.Zero(t, wrong, "nobody else is ever the owner")
+	require.GreaterOrEqual(t, right, 50, "how many are found depends on how busy the machine is: BenchmarkOwnersShortLived measures it")
 }
 
-// shortLived starts clients, one each 5 ms, and says of how many the owner was right.
-func shortLived(t *testing.T, o *Owners, clients int) int {
+// BenchmarkOwnersShortLived measures how many clients that live 50 ms, started one each 5 ms, get their right owner.
+func BenchmarkOwnersShortLived(b *testing.B) {
+	right, all := 0, 0
+	for b.Loop() {
+		n, _ := shortLived(b, newOwners(b), 1000)
+		right, all = right+n, all+1000
+	}
+	b.ReportMetric(100*float64(right)/float64(all), "%right")
+}
+
+// shortLived starts clients, one each 5 ms, and says of how many the owner was right, and of how many somebody else.
+func shortLived(t testing.TB, o *Owners, clients int) (right, wrong int) {
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer l.Close()
@@ -137,7 +142,7 @@ func shortLived(t *testing.T, o *Owners, clients int) int {
 			time.Sleep(5 * time.Millisecond)
 		}
 	})
-	var right atomic.Int32
+	var good, bad atomic.Int32
 	for range clients {
 		conn, err := l.Accept()
 		require.NoError(t, err)
@@ -145,13 +150,17 @@ func shortLived(t *testing.T, o *Owners, clients int) int {
 		wg.Go(func() {
 			defer conn.Close()
 			said, err := io.ReadAll(conn)
-			if err == nil && ok && strconv.Itoa(p.PID) == string(said) && p.Path == self {
-				right.Add(1)
+			switch {
+			case err != nil || !ok:
+			case strconv.Itoa(p.PID) == string(said) && p.Path == self:
+				good.Add(1)
+			default:
+				bad.Add(1)
 			}
 		})
 	}
 	wg.Wait()
-	return int(right.Load())
+	return int(good.Load()), int(bad.Load())
 }
 
 // ss asks the same kernel by its own code.

@@ -21,6 +21,8 @@ import (
 const (
 	// retryCapture is how long a capture that failed is left alone.
 	retryCapture = 10 * time.Second
+	// refreshIndex is how old the index of jobs and applications may become.
+	refreshIndex = 10 * time.Minute
 	// waitingOwners is how many flows may wait for their owner; beyond, a flow goes without and is counted.
 	waitingOwners = 4096
 )
@@ -69,7 +71,7 @@ func (l *live) run(ctx context.Context) {
 	var wait sync.WaitGroup
 	defer l.owners.close()
 	defer wait.Wait()
-	wait.Go(func() { l.index.build(ctx) })
+	wait.Go(func() { l.keepIndex(ctx) })
 	wait.Go(func() { l.resolve(ctx) })
 	for ctx.Err() == nil {
 		err := l.capture(ctx)
@@ -83,6 +85,21 @@ func (l *live) run(ctx context.Context) {
 		select {
 		case <-time.After(retryCapture):
 		case <-ctx.Done():
+		}
+	}
+}
+
+// keepIndex builds the index of jobs and applications, and builds it again from time to time: software comes and goes.
+func (l *live) keepIndex(ctx context.Context) {
+	l.index.build(ctx)
+	tick := time.NewTicker(refreshIndex)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			l.index.refresh(ctx)
 		}
 	}
 }

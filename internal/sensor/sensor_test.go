@@ -174,7 +174,7 @@ func TestLive(t *testing.T) {
 	require.NoError(t, err)
 	_, err = io.ReadFull(c, make([]byte, 1500))
 	require.NoError(t, err)
-	time.Sleep(50 * time.Millisecond) // a socket that is gone within a few milliseconds has no owner any more
+	time.Sleep(time.Second) // a socket that is gone within a few milliseconds has no owner any more
 	require.NoError(t, c.Close())
 
 	self, err := os.Executable()
