@@ -251,7 +251,7 @@ func (t *Table) review(f *Flow) {
 	for i := range s.half {
 		t.await(s, &s.half[i])
 	}
-	if n := s.inOrder(); n > s.judged+s.judged/2 {
+	if n := s.inOrder(); n > s.judged && n >= 2*s.judged {
 		t.judge(f, false)
 		return
 	}
