@@ -6,7 +6,7 @@ EXT          = build/cipherlens.ext
 
 export CGO_ENABLED = 0
 
-.PHONY: all build demo test lint cross generate corpus samples bench bench-linkage clean
+.PHONY: all build demo test lint cross generate corpus samples bench bench-linkage bench-flows fuzz clean
 
 all: build
 
