@@ -26,7 +26,7 @@ const (
 )
 
 // value reads the length field of a message, or -1 where it is cut.
-func (f framing) value(b []byte) int {
+func (f *framing) value(b []byte) int {
 	if len(b) < f.position+f.width {
 		return -1
 	}
@@ -119,26 +119,27 @@ func (s *side) datagrams(all [][]byte) carried {
 	return u
 }
 
-// next is the length of the message that b starts with: all of b where it is cut and may be, and 0 where the field cannot be one.
-func (f framing) next(b []byte, cut bool) int {
+// next is the length of the message that b starts with: all of b where it is cut and may be, and 0 where the field cannot be one. exact
+// says that the field gives that length.
+func (f *framing) next(b []byte, cut bool) (n int, exact bool) {
 	v := f.value(b)
 	switch total := v + f.extra; {
 	case v >= 0 && total < f.position+f.width:
-		return 0
+		return 0, false
 	case v >= 0 && total <= len(b):
-		return total
+		return total, true
 	case cut:
-		return len(b)
+		return len(b), false
 	}
-	return 0
+	return 0, false
 }
 
 // split cuts all units of one direction into messages, those that there is room for in to.
-func (f framing) split(s *carried, to [][]byte) [][]byte {
+func (f *framing) split(s *carried, to [][]byte) [][]byte {
 	for i, b := range s.units {
 		cut := s.open && i == len(s.units)-1
 		for len(b) > 0 && len(to) < cap(to) {
-			n := f.next(b, cut)
+			n, _ := f.next(b, cut)
 			if n == 0 {
 				break
 			}
@@ -185,7 +186,7 @@ func frame(a, b *carried) (best framing, ok bool) {
 }
 
 // plausible is begins for any extra: the cheap look that nearly all framings fail.
-func (f framing) plausible(a, b *carried) bool {
+func (f *framing) plausible(a, b *carried) bool {
 	whole := false
 	for _, s := range [...]*carried{a, b} {
 		if len(s.units) == 0 {
@@ -205,7 +206,7 @@ func (f framing) plausible(a, b *carried) bool {
 func reaches(s *carried, position int) bool { return len(s.units) > 0 && len(s.units[0]) > position }
 
 // extras are what the number at f may leave out: nothing, all up to itself, or what the first message of either side shows.
-func (f framing) extras(a, b *carried) (e [4]int, n int) {
+func (f *framing) extras(a, b *carried) (e [4]int, n int) {
 	e[1], n = f.position+f.width, 2
 	for _, s := range [...]*carried{a, b} {
 		if len(s.units) == 0 || len(s.ends) == 0 {
@@ -247,25 +248,25 @@ func differentLengths(sides ...*carried) int {
 
 // begins tries the first message of either side: neither may fail, and one must be whole. It also says whether both end where messages are
 // known to end, so that there is hardly more to foretell than the lengths of these.
-func (f framing) begins(sides ...*carried) (ok, single bool) {
+func (f *framing) begins(sides ...*carried) (ok, single bool) {
 	whole := false
 	single = true
 	for _, s := range sides {
 		if len(s.units) == 0 {
 			continue
 		}
-		n := f.next(s.units[0], s.open && len(s.units) == 1)
+		n, exact := f.next(s.units[0], s.open && len(s.units) == 1)
 		if n == 0 {
 			return false, false
 		}
-		whole = whole || f.value(s.units[0])+f.extra == n
+		whole = whole || exact
 		single = single && n == s.ends[0]
 	}
 	return whole, single
 }
 
 // evidence is what it is worth, in bits, to foretell messages of so many different lengths, less the choice among fields.
-func (f framing) evidence(lengths int) float64 {
+func (f *framing) evidence(lengths int) float64 {
 	e := float64(8*f.width*lengths) - fieldChoice[f.position]
 	if f.extra != 0 && f.extra != f.position+f.width {
 		e -= float64(8*f.width) + 1 // one end was used to fit extra
@@ -292,7 +293,7 @@ type tally struct {
 // explains walks through all units and says how many bits that explains: each known end that the field foretold counts its width,
 // less the choice among fields. Equally long messages foretell nothing new. Most known ends must be foretold; where both sides
 // speak at once, some ends are none. The messages that it took are added to walked.
-func (f framing) explains(a, b *carried, walked *int) (evidence float64, ok bool) {
+func (f *framing) explains(a, b *carried, walked *int) (evidence float64, ok bool) {
 	t := tally{known: len(a.ends) + len(b.ends)}
 	for _, s := range [...]*carried{a, b} {
 		t.parts = 0
@@ -309,13 +310,12 @@ func (f framing) explains(a, b *carried, walked *int) (evidence float64, ok bool
 }
 
 // unit walks through one unit; it fails unless the last message ends where the bytes end, or, where cut is allowed, beyond.
-func (t *tally) unit(f framing, b []byte, ends []int, cut bool) bool {
+func (t *tally) unit(f *framing, b []byte, ends []int, cut bool) bool {
 	for at := 0; at < len(b) && t.parts < maxFramed; t.parts++ {
-		n := f.next(b[at:], cut)
+		n, foretold := f.next(b[at:], cut)
 		if n == 0 {
 			return false
 		}
-		foretold := f.value(b[at:])+f.extra == n
 		at += n
 		for ; len(ends) > 0 && ends[0] < at; ends = ends[1:] {
 			t.misses++

@@ -124,7 +124,7 @@ func (e *examined) examine(c *Conversation, o Options) {
 	if e.format = e.findCompressed(); e.format != nil || e.disguised(c) {
 		return
 	}
-	if e.clearDatagrams() {
+	if e.tooFew() || e.clearDatagrams() {
 		e.all()
 		return
 	}
@@ -385,6 +385,12 @@ func (e *examined) hopeless(level float64) bool {
 	return false
 }
 
+// tooFew says whether there are fewer bytes than the least that need asks for.
+func (e *examined) tooFew() bool {
+	n := len(e.sides[0].data) + len(e.sides[1].data)
+	return n < minRandom || e.datagrams && n < leastDatagrams
+}
+
 // clearDatagrams says whether datagrams are no ciphertext even behind the longest header that they may have.
 func (e *examined) clearDatagrams() bool {
 	if !e.datagrams {
@@ -443,8 +449,12 @@ func (e *examined) likely(level float64) bool {
 // but a header.
 const maxFramedHeaders = 8
 
-// maxDatagramHeader bounds the clear header of a datagram: what has a longer one is structured.
-const maxDatagramHeader = 48
+const (
+	// maxDatagramHeader bounds the clear header of a datagram: what has a longer one is structured.
+	maxDatagramHeader = 48
+	// leastDatagrams is minRandom for datagrams.
+	leastDatagrams = 3 * minRandom
+)
 
 // need is how many bytes of ciphertext an alert takes. A longer clear header is likelier to be one of the many datagram protocols
 // whose payload merely looks random (media, hashes, keys), and so is a direction that never got an answer.
@@ -456,7 +466,7 @@ func (e *examined) need(all [2][][]byte) int {
 	if header > maxDatagramHeader {
 		return math.MaxInt
 	}
-	need := 3*minRandom + 4*header
+	need := leastDatagrams + 4*header
 	if header > 0 && (len(all[0]) == 0 || len(all[1]) == 0) {
 		need += 128
 	}
