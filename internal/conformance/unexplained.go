@@ -3,8 +3,6 @@ package conformance
 import (
 	"math"
 	"sync"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/cipherlens/cipherlens/internal/randomness"
 )
@@ -271,8 +269,8 @@ func startSeen(c *Conversation) bool {
 	return true
 }
 
-// lostStart says whether bytes were lost before more than a direction's first segment was seen, or that was cut by the capture.
-func (h *Half) lostStart() bool { return h.Gap && len(h.Segments) < 2 }
+// lostStart says whether bytes were lost before more was seen of a direction than one short segment, or what the capture left of it.
+func (h *Half) lostStart() bool { return h.Gap && len(h.Segments) < 2 && len(h.Data) < 8*minRandom }
 
 // confidence grows with the bytes that were judged: 0.5 at 32, 0.75 at 64, 0.94 at 128.
 func confidence(n int) float64 { return 1 - math.Exp2(-float64(n)/32) }
@@ -285,208 +283,6 @@ func full(c *Conversation) bool {
 		}
 	}
 	return true
-}
-
-// mostlyText says whether at least four fifths of the bytes are printable ASCII or UTF-8 beyond.
-func mostlyText(halves ...[]byte) bool {
-	n := 0
-	for _, b := range halves {
-		n += len(b)
-	}
-	other := 0 // bytes that are not text
-	for _, b := range halves {
-		for i := 0; i < len(b); {
-			size, text := 1, plain[b[i]]
-			if b[i] >= firstLead {
-				var r rune
-				r, size = utf8.DecodeRune(b[i:])
-				text = size > 1 && unicode.IsPrint(r)
-			}
-			if !text {
-				if other += size; 5*other > n {
-					return false
-				}
-			}
-			i += size
-		}
-	}
-	return true
-}
-
-// firstLead is the first byte that can begin a character of several bytes in UTF-8.
-const firstLead = 0xc2
-
-// plain are the bytes that are text by themselves.
-var plain = func() (t [256]bool) {
-	for b := range t {
-		t[b] = b >= 0x20 && b <= 0x7e || b == '\t' || b == '\r' || b == '\n'
-	}
-	return t
-}()
-
-// random tries one hypothesis: that the bodies behind headers of the given lengths are ciphertext in both directions.
-func (e *examined) random(client, server int) bool {
-	return e.accept([2][][]byte{e.sides[0].messages, e.sides[1].messages}, [2]int{client, server}, 1-e.threshold)
-}
-
-const (
-	// excludedBy is how many of the first bytes tell what is not random at all.
-	excludedBy = 128
-	// impossible is how unlikely they must be where they may still hold a header, improbable where they hold none.
-	impossible = 1e-20
-	improbable = 1e-6
-)
-
-// accept measures the bodies of messages behind headers, and says whether all of them may be uniform: each direction's bytes, and
-// their columns, none less likely than level. The directions are only joined where one is too short by itself: a cipher
-// that uses one key both ways repeats its keystream. What it measured counts only where it accepts.
-func (e *examined) accept(all [2][][]byte, header [2]int, level float64) bool {
-	e.found = false
-	headers, bytes, silent := 0, 0, false
-	for i := range e.sides {
-		s := &e.sides[i]
-		rest := bodies(all[i], header[i], s.room.rest[:0])
-		headers += header[i] * len(rest)
-		n := min(size(rest), randomness.MaxSample)
-		bytes += n
-		// A side that says much and nothing but headers is not encrypted.
-		silent = silent || n < randomness.MinSample && !e.framing && len(s.data) >= minRandom
-		s.header, s.rest = header[i], rest
-	}
-	e.n, e.raw = bytes, bytes
-	if e.framing {
-		headers /= maxFramedHeaders // a length field that holds throughout explains them
-	}
-	need := max(e.need(all), headers, e.least)
-	if silent || e.n < need || e.hopeless(impossible) {
-		return false
-	}
-	e.n = 0
-	for i := range e.sides {
-		s := &e.sides[i]
-		s.take(&e.seen)
-		e.n += len(s.body)
-	}
-	e.found = e.n >= need && 4*e.n >= bytes && e.likely(level)
-	return e.found
-}
-
-// hopeless says whether the first bytes of either direction's bodies, without what repeats, are less likely than level to be uniform.
-func (e *examined) hopeless(level float64) bool {
-	for i := range e.sides {
-		s := &e.sides[i]
-		if head := join(s.rest, e.head[:0]); !randomness.Excludes(head, level) {
-			continue
-		}
-		if _, head := novel(s.rest, s.room.novel[:0], e.head[:0], &e.seen); randomness.Excludes(head, level) {
-			return true
-		}
-	}
-	return false
-}
-
-// tooFew says whether there are fewer bytes than the least that need asks for.
-func (e *examined) tooFew() bool {
-	n := len(e.sides[0].data) + len(e.sides[1].data)
-	return n < minRandom || e.datagrams && n < leastDatagrams
-}
-
-// clearDatagrams says whether datagrams are no ciphertext even behind the longest header that they may have.
-func (e *examined) clearDatagrams() bool {
-	if !e.datagrams {
-		return false
-	}
-	for i := range e.sides {
-		s := &e.sides[i]
-		s.rest = bodies(s.messages, maxDatagramHeader, s.room.rest[:0])
-	}
-	return e.hopeless(impossible)
-}
-
-// take joins the bodies, without what repeats.
-func (s *side) take(seen *blocks) {
-	if s.repeats == unknown {
-		s.repeats = no
-		if _, s.body = novel(s.messages, s.room.novel[:0], s.bytes[:0], seen); len(s.body) < min(size(s.messages), randomness.MaxSample) {
-			s.repeats = yes
-		}
-	}
-	if s.repeats == yes {
-		s.rest, s.body = novel(s.rest, s.rest[:0], s.bytes[:0], seen)
-	} else {
-		s.body = join(s.rest, s.bytes[:0])
-	}
-}
-
-// likely says whether the bodies may be uniform, and keeps their figures.
-func (e *examined) likely(level float64) bool {
-	for i := range e.sides {
-		s := &e.sides[i]
-		if len(s.body) < randomness.MinSample {
-			if !e.framing && len(s.data) >= minRandom {
-				return false
-			}
-			continue
-		}
-		var ok bool
-		if s.stats, ok = randomness.Likely(s.body, level); !ok || randomness.Columns(s.rest) < level {
-			return false
-		}
-	}
-	a, b := &e.sides[0], &e.sides[1]
-	switch {
-	case len(a.body) < randomness.MinSample || len(b.body) < randomness.MinSample:
-		e.sample = randomness.Judge(e.shown())
-	case len(a.body) >= len(b.body):
-		e.sample = a.stats
-	default:
-		e.sample = b.stats
-	}
-	return e.sample.Likelihood >= level
-}
-
-// maxFramedHeaders is how many times longer than the ciphertext behind them all headers of a framing may be: some beacons are nothing
-// but a header.
-const maxFramedHeaders = 8
-
-const (
-	// maxDatagramHeader bounds the clear header of a datagram: what has a longer one is structured.
-	maxDatagramHeader = 48
-	// leastDatagrams is minRandom for datagrams.
-	leastDatagrams = 3 * minRandom
-)
-
-// need is how many bytes of ciphertext an alert takes. A longer clear header is likelier to be one of the many datagram protocols
-// whose payload merely looks random (media, hashes, keys), and so is a direction that never got an answer.
-func (e *examined) need(all [2][][]byte) int {
-	header := max(e.sides[0].header, e.sides[1].header)
-	if !e.datagrams {
-		return minRandom + header
-	}
-	if header > maxDatagramHeader {
-		return math.MaxInt
-	}
-	need := leastDatagrams + 4*header
-	if header > 0 && (len(all[0]) == 0 || len(all[1]) == 0) {
-		need += 128
-	}
-	return need
-}
-
-// shown is the longer body, or both where one is too short by itself.
-func (e *examined) shown() []byte {
-	a, b := e.sides[0].body, e.sides[1].body
-	switch {
-	case len(a) == 0:
-		return b
-	case len(b) == 0:
-		return a
-	case len(a) < randomness.MinSample || len(b) < randomness.MinSample:
-		return append(append(e.joined[:0], a[:min(len(a), randomness.MaxSample)]...), b...)
-	case len(a) >= len(b):
-		return a
-	}
-	return b
 }
 
 // stricter is the likelihood that bodies need where the header's length was searched for.
