@@ -121,6 +121,9 @@ func opcodes(mask byte, halves ...[][]byte) (n int, ok bool) {
 	for _, all := range halves {
 		control := len(all) == 0
 		for _, m := range all[:min(len(all), maxOpcodes)] {
+			if (m[0]^mask)&7 != 0 {
+				return n, false // another key than the first, so early
+			}
 			switch (m[0] ^ mask) >> 3 {
 			case controlV1, ackV1:
 				control = true

@@ -23,8 +23,38 @@ const (
 func isOpenVPN(v view) bool {
 	stream := v.c.Transport == conformance.TCP
 	a, b := v.client, v.server
-	return isOpenVPNStart(a, b, stream) || isOpenVPNStart(b, a, stream) || isOpenVPNData(a, stream) || isOpenVPNData(b, stream)
+	return isOpenVPNStart(a, b, stream) || isOpenVPNStart(b, a, stream) || isOpenVPNData(a, stream) || isOpenVPNData(b, stream) ||
+		isOpenVPNSealed(a, b, stream)
 }
+
+// isOpenVPNSealed knows the control packets of tls-crypt without the resets before them: either direction has three of one session (64
+// bits), whose numbers are small and whose times are sane and at most an hour apart (some 40 bits each).
+func isOpenVPNSealed(a, b side, stream bool) bool {
+	return a.openVPNOpcodes(stream) && b.openVPNOpcodes(stream) && (a.openVPNSealed(stream) || b.openVPNSealed(stream))
+}
+
+func (h side) openVPNSealed(stream bool) bool {
+	const least, hour = 3, 3600
+	n, since := 0, uint32(0)
+	for i := range maxOpenVPNPackets {
+		m := h.openVPNPacket(stream, i)
+		if len(m) < 54 || m[0]>>3 == openVPNDataV1 || m[0]>>3 == openVPNDataV2 {
+			continue
+		}
+		number, seconds := be32(m[9:])&0xffffff, be32(m[13:])
+		if n == 0 {
+			since = seconds
+		}
+		if number == 0 || number > 1024 || !saneTime(seconds) || seconds-since+hour > 2*hour {
+			return false
+		}
+		n++
+	}
+	return n >= least
+}
+
+// saneTime says whether a number of seconds since 1970 lies between 2011 and 2052.
+func saneTime(seconds uint32) bool { return seconds > 1_300_000_000 && seconds < 2_600_000_000 }
 
 // isOpenVPNStart judges the first packet of each direction. Where both are there, the server has to acknowledge the client's session
 // (64 bits), or both have to be of tls-crypt (39 bits each) within a day of each other. One alone has 40 bits or more.
@@ -162,5 +192,5 @@ func isOpenVPNCrypt(m []byte, opcode byte) bool {
 		return false
 	}
 	id, seconds := be32(m[9:]), be32(m[13:])
-	return (id == 1 || id == 0x0f000001 || id == 0x0a010001) && seconds > 1_300_000_000 && seconds < 2_600_000_000
+	return (id == 1 || id == 0x0f000001 || id == 0x0a010001) && saneTime(seconds)
 }

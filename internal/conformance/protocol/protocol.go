@@ -31,7 +31,7 @@ const (
 )
 
 // themes are all recognizers, in the order in which they are asked where no port hints at one.
-var themes = slices.Concat(web, ssh, names, mail, db, directory, vpn, voice, p2p, industry, games, apple)
+var themes = slices.Concat(web, ssh, names, mail, db, directory, vpn, voice, p2p, industry, games, apple, perf)
 
 // registry are the recognizers of one transport.
 type registry struct {

@@ -57,6 +57,12 @@ var specified = []example{
 	{"git", "gitprotocol-pack: git transport", overTCP, []said{"x 30303333 6769742d75706c6f61642d7061636b202f70726f6a6563742e676974 00 686f73743d6d797365727665722e636f6d 00"}, nil, 0},
 	{"stomp", "STOMP 1.2: connecting", overTCP, []said{"CONNECT\naccept-version:1.2\nhost:stomp.github.org\n\n\x00"}, []said{"CONNECTED\nversion:1.2\n\n\x00"}, 0},
 	{"redis", "Redis serialization protocol specification", overTCP, []said{"*2\r\n$4\r\nLLEN\r\n$6\r\nmylist\r\n"}, []said{":48293\r\n"}, 0},
+	{"iperf", "iperf3's iperf_util.c, make_cookie: the data connection", overTCP, []said{said("x 6b7a3376 326d7163 6f716e77 62356a6c 6934716b 79673379 76676e34 78657132 67346265 00" + strings.Repeat("c3", 64))}, nil, 0},
+	{"iperf", "iperf3's iperf_udp.c: connect, then seconds, microseconds and number", overUDP, []said{"x 39383736", said("x 00001724 00083b46 00000001" + strings.Repeat("d7", 40)),
+		said("x 00001724 00086a5e 00000002" + strings.Repeat("e5", 40))}, []said{"x 36373839"}, 0},
+	{"openvpn", "OpenVPN's doc/tls-crypt-v2.txt and ssl_pkt.h: control packets of tls-crypt, the resets lost", overUDP, []said{
+		said("x 20 8280f0c88b95b9f4 00000002 6b043b30" + strings.Repeat("b5", 60)), said("x 28 8280f0c88b95b9f4 00000003 6b043b30" + strings.Repeat("a3", 49)),
+		said("x 20 8280f0c88b95b9f4 00000004 6b043b31" + strings.Repeat("f2", 90))}, []said{said("x 20 0ffe75024f3bd22c 00000002 6b043b30" + strings.Repeat("f4", 80))}, 0},
 	{"postgresql", "PostgreSQL manual, 55.7: start and authentication", overTCP, []said{"x 00000018 00030000 75736572 00 706f737467726573 00 0000"}, []said{"x 52 0000000c 00000005 a1b2c3d4"}, 0},
 	{"mssql-tds", "MS-TDS, 4.1 and 4.2", overTCP, []said{"x 1201002f00000100 00001a0006 0100200001 0200210001 0300220004 0400260001 ff 090000000000 01 00 b80d0000 01"},
 		[]said{"x 0401002b00000100 00001a0006 0100200001 0200210001 0300220000 0400220001 ff 080001550000 02 00 00"}, 0},

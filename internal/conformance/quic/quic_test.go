@@ -298,6 +298,8 @@ func TestShortHeaders(t *testing.T) {
 	}{
 		{"\x41\x5c\x47", 443, true},
 		{"\x41\x5c\x47", 4500, false},
+		{"\x41\x5c\x47\x52\x6f\x7a\x43\x59", 4500, true}, // 16 bits that all are as they must be
+		{"\x41\x5c\x47\x52\x6f\x7a\x43\xd9", 4500, false},
 		{"\x41\x41\x41", 443, false}, // a magic, as DNSCrypt's
 		{"\x41\x9c\x47", 443, false},
 	}

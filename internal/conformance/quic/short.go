@@ -1,49 +1,71 @@
 package quic
 
-import "github.com/cipherlens/cipherlens/internal/conformance"
+import (
+	"encoding/binary"
+
+	"github.com/cipherlens/cipherlens/internal/conformance"
+)
 
 const (
 	httpsPort = 443
-	// shortID is the length of the connection ids that servers on the Internet hand out at least (8 bytes: Google, Cloudflare, Meta, Apple).
-	shortID = 8
+	// shortID is the length of the shortest connection ids in use: quic-go's; others have 8 bytes and more.
+	shortID = 4
 	// leastShort is the shortest packet: flags, packet number and what header protection samples (RFC 9001 section 5.4.2).
 	leastShort = 1 + 4 + headerSample
-	// shortDatagrams is how many datagrams a direction is asked for.
-	shortDatagrams = 8
+	// shortDatagrams is how many datagrams a direction is asked for, and leastDatagrams how many both need on a port that says nothing.
+	shortDatagrams, leastDatagrams = 8, 8
 )
 
-// judgeShort recognises a connection that was joined after its handshake: on UDP port 443 every datagram has the fixed bit and no long
-// header, one direction repeats a connection id, and before it the bits that header protection covers change (RFC 9001 section 5.4.1).
-// That is evidence and no proof, and the confidence says so.
+// judgeShort recognises a connection that was joined after its first flight: every datagram has the fixed bit and no long header, or one of
+// a known version, one direction repeats a connection id, and before it the bits that header protection covers change (RFC 9001 section
+// 5.4.1). On ports other than 443 that must hold for more datagrams, which have the two bits by chance once in 4. It is evidence and
+// no proof, and the confidence says so.
 func judgeShort(c *conformance.Conversation) (conformance.Judgement, bool) {
-	if c.ClientPort != httpsPort && c.ServerPort != httpsPort {
-		return conformance.Judgement{}, false
-	}
-	repeats := false
+	repeats, n := false, 0
 	for _, h := range [...]*conformance.Half{&c.Client, &c.Server} {
-		ok, same := shortHeaders(split(h, true))
+		ds := split(h, true)
+		ds = ds[:min(len(ds), shortDatagrams)]
+		ok, same := shortHeaders(ds)
 		if !ok {
 			return conformance.Judgement{}, false
 		}
-		repeats = repeats || same
+		repeats, n = repeats || same, n+len(ds)
 	}
-	if !repeats {
+	if !repeats || c.ClientPort != httpsPort && c.ServerPort != httpsPort && n < leastDatagrams {
 		return conformance.Judgement{}, false
 	}
 	return conformance.Judgement{Verdict: conformance.QUIC, Confidence: 0.6, Reasons: []string{"short_header_only"}}, true
 }
 
-// shortHeaders says whether all datagrams may be short header packets, and whether they repeat a connection id behind changing flags.
+// shortHeaders says whether all datagrams may be short header packets, or behind the last long ones, and whether they repeat a connection id
+// behind changing flags.
 func shortHeaders(ds []datagram) (ok, same bool) {
-	ds = ds[:min(len(ds), shortDatagrams)]
-	same = len(ds) > 1
-	changes := false
+	var first []byte
+	n, changes := 0, false
+	same = true
 	for _, d := range ds {
+		if isLong(d.data) {
+			continue
+		}
 		if len(d.data) < leastShort || d.data[0]&0xc0 != 0x40 {
 			return false, false
 		}
-		same = same && string(d.data[1:1+shortID]) == string(ds[0].data[1:1+shortID])
-		changes = changes || (d.data[0]^ds[0].data[0])&0x1f != 0
+		if first == nil {
+			first = d.data
+		}
+		n++
+		same = same && string(d.data[1:1+shortID]) == string(first[1:1+shortID])
+		changes = changes || (d.data[0]^first[0])&0x1f != 0
 	}
-	return true, same && changes
+	return true, n > 1 && same && changes
+}
+
+// isLong says whether a datagram starts with a long header of version 1 or 2.
+func isLong(b []byte) bool {
+	const long, fixed = 0x80, 0x40
+	if len(b) < 7 || b[0]&(long|fixed) != long|fixed {
+		return false
+	}
+	v := binary.BigEndian.Uint32(b[1:])
+	return v == version1 || v == version2
 }
