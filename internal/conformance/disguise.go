@@ -15,6 +15,7 @@ type disguise struct {
 var disguises = []disguise{
 	{"mkcp", []string{"mkcp_mask"}, isMKCP},
 	{"openvpn", []string{"openvpn_mask"}, isMaskedOpenVPN},
+	{"gh0st", []string{"gh0st_mask"}, isGh0st},
 }
 
 // mkcpHeaders are the lengths of the headers that V2Ray's mKCP puts before its datagrams: none, those of SRTP, uTP and WireGuard,

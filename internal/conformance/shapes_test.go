@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"bytes"
+	"compress/zlib"
 	"encoding/binary"
 	"testing"
 
@@ -202,4 +203,30 @@ func TestNoMaskedOpenVPN(t *testing.T) {
 		return m
 	})
 	require.NotEqual(t, "openvpn", Unexplained(c, Options{}).AppProtocol)
+}
+
+// TestGh0st: zlib behind a tag and two lengths is known by undoing the XOR; without it, it is compressed.
+func TestGh0st(t *testing.T) {
+	t.Parallel()
+	for key, want := range map[byte]Verdict{0x5a: Random, 0x86: Random, 0: Compressed} {
+		c := converse(TCP, 6, func(turn int, client bool) []byte {
+			text := command(turn, 80+40*turn)
+			var packed bytes.Buffer
+			w := zlib.NewWriter(&packed)
+			_, err := w.Write(text)
+			require.NoError(t, err)
+			require.NoError(t, w.Close())
+			b := packed.Bytes()
+			for i := range b {
+				b[i] ^= key
+			}
+			head := binary.LittleEndian.AppendUint32([]byte("Gh0st"), uint32(13+len(b)))
+			return append(binary.LittleEndian.AppendUint32(head, uint32(len(text))), b...)
+		})
+		j := Unexplained(c, Options{})
+		require.Equal(t, want, j.Verdict, "%#x", key)
+		if want == Random {
+			require.Equal(t, "gh0st", j.AppProtocol)
+		}
+	}
 }
