@@ -43,7 +43,7 @@ func implant() error {
 	if err != nil {
 		return err
 	}
-	for range 4 {
+	for range 10 {
 		if err := fakeRecords(c); err != nil {
 			return err
 		}
@@ -79,7 +79,7 @@ func inNamespace(logDir string) error {
 		time.Sleep(time.Second)
 		talked <- exec.Command("implant.ext").Run()
 	}()
-	if status := execute([]string{"run", "--pack", "../packs/an0402.conf", "--for", "5s", "--interval", "1s", "--log-dir", logDir}, os.Stdout, os.Stderr); status != 0 {
+	if status := execute([]string{"run", "--pack", "../packs/an0402.conf", "--for", "8s", "--interval", "1s", "--log-dir", logDir}, os.Stdout, os.Stderr); status != 0 {
 		return fmt.Errorf("run: status %d", status)
 	}
 	return <-talked
