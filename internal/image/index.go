@@ -69,9 +69,14 @@ var applicationFiles = []string{
 	"/Applications/%/%.app/Contents/MacOS/%",
 	"/Users/%/Applications/%.app/Contents/MacOS/%",
 	"/Library/PrivilegedHelperTools/%",
+	// Tools, and where what was just brought along is put.
+	"/usr/local/bin/%", "/usr/local/sbin/%", "/usr/local/libexec/%", "/opt/homebrew/bin/%", "/opt/%/bin/%",
+	"/usr/bin/%", "/usr/sbin/%", "/usr/libexec/%",
+	"/Users/Shared/%", "/Users/%/bin/%", "/Users/%/.local/bin/%", "/Users/%/Downloads/%", "/private/tmp/%", "/private/var/tmp/%",
 }
 
-// Applications lists the executables of the applications of a host and of its users, at most limit. With an error it gives those it has.
+// Applications lists the files that may be executables of applications and tools of a host and of its users, at most limit. With an error it
+// gives those it has.
 func Applications(ctx context.Context, root *rootfs.Root, limit int) ([]string, error) {
 	var paths []string
 	var problems []error

@@ -41,8 +41,8 @@ func TestIndex(t *testing.T) {
 	defer func() { _ = root.Close() }()
 	apps, err := Applications(t.Context(), root, 100)
 	require.NoError(t, err)
-	require.Equal(t, []string{"/Applications/A copy.app/Contents/MacOS/A", "/Applications/A.app/Contents/MacOS/A"}, apps)
-	paths := append(apps, "/usr/local/bin/one", "/tmp/second", "/tmp/first", "/tmp/third", "/tmp/fourth", "/missing", "/tmp")
+	require.Equal(t, []string{"/Applications/A copy.app/Contents/MacOS/A", "/Applications/A.app/Contents/MacOS/A", "/usr/local/bin/one"}, apps)
+	paths := append(apps, "/tmp/second", "/tmp/first", "/tmp/third", "/tmp/fourth", "/missing", "/tmp")
 	x := BuildIndex(t.Context(), root, paths)
 	require.Equal(t, 5, x.Len(), "two slices of one, and three others")
 

@@ -17,12 +17,13 @@ const maxApplications = 20_000
 // Index knows the executables of a host's jobs, applications and, live, processes: by LC_UUID, for captures that state nothing else, and which
 // job each belongs to. It is built at the first question and safe for concurrent use.
 type Index struct {
-	root  *rootfs.Root
-	scan  *launchd.Scanner
-	once  sync.Once
-	mu    sync.Mutex
-	jobs  map[string]string // executable to label; of several jobs the first label
-	uuids *image.Index
+	root *rootfs.Root
+	scan *launchd.Scanner
+	once sync.Once
+	mu   sync.Mutex
+	jobs map[string]string // executable to label; of several jobs the first label
+	// What runs or is a job comes before what merely lies there, so that a file with a borrowed UUID does not hide it.
+	uuids [2]*image.Index
 }
 
 // OpenIndex makes the index of the host whose "/" is at root.
@@ -62,10 +63,9 @@ func (x *Index) refresh(ctx context.Context) {
 			paths = append(paths, p.Path)
 		}
 	}
-	files, _ := image.Applications(ctx, x.root, maxApplications)
-	paths = append(paths, files...)
 	slices.Sort(paths)
-	uuids := image.BuildIndex(ctx, x.root, slices.Compact(paths))
+	files, _ := image.Applications(ctx, x.root, maxApplications)
+	uuids := [...]*image.Index{image.BuildIndex(ctx, x.root, slices.Compact(paths)), image.BuildIndex(ctx, x.root, files)}
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.jobs, x.uuids = labels, uuids
@@ -90,13 +90,15 @@ func (x *Index) label(path string) string {
 	return x.jobs[path]
 }
 
-// path gives the executable with that LC_UUID; empty when there is none.
+// path gives the executable with that LC_UUID; empty when there is none, or several different ones.
 func (x *Index) path(uuid string) string {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.uuids == nil || uuid == "" {
-		return ""
+	for _, known := range x.uuids {
+		if known != nil && len(known.Paths(uuid)) > 0 {
+			path, _ := known.Path(uuid)
+			return path
+		}
 	}
-	path, _ := x.uuids.Path(uuid)
-	return path
+	return ""
 }

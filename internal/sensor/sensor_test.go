@@ -1,6 +1,7 @@
 package sensor
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"io"
@@ -17,6 +18,7 @@ import (
 	"github.com/cipherlens/cipherlens/internal/config"
 	"github.com/cipherlens/cipherlens/internal/conformance"
 	"github.com/cipherlens/cipherlens/internal/image"
+	"github.com/cipherlens/cipherlens/internal/macho"
 	"github.com/cipherlens/cipherlens/internal/rootfs"
 )
 
@@ -205,4 +207,29 @@ func TestLive(t *testing.T) {
 	case <-time.After(2 * time.Second):
 		require.Fail(t, "the sensor did not end")
 	}
+}
+
+// TestIndexPrefersJobs: a file that borrows a job's UUID does not hide the job.
+func TestIndexPrefersJobs(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	require.NoError(t, os.CopyFS(dir, os.DirFS("../../testdata/demo/root")))
+	const job = "/Library/Application Support/Metadata/mdsync"
+	program, err := os.ReadFile(filepath.Join(dir, job))
+	require.NoError(t, err)
+	tool := filepath.Join(dir, "usr/local/bin/tool")
+	require.NoError(t, os.MkdirAll(filepath.Dir(tool), 0o755))
+	require.NoError(t, os.WriteFile(tool, append(program, "and more"...), 0o755))
+
+	x, err := OpenIndex(t.Context(), dir)
+	require.NoError(t, err)
+	ids, err := macho.UUIDs(bytes.NewReader(program), int64(len(program)))
+	require.NoError(t, err)
+	require.Equal(t, job, x.path(ids[0]))
+	require.Equal(t, "com.apple.metadata.mdsync", x.label(job))
+
+	require.NoError(t, os.Remove(filepath.Join(dir, "Library/LaunchDaemons/com.apple.metadata.mdsync.plist")))
+	x, err = OpenIndex(t.Context(), dir)
+	require.NoError(t, err)
+	require.Equal(t, "/usr/local/bin/tool", x.path(ids[0]), "a tool that is no job is known too")
 }
