@@ -16,11 +16,6 @@ const (
 )
 
 // holder is a process that has a socket open. The start time tells it from a later one with its pid; 0 when we may not know it.
-type holder struct {
-	pid   int
-	start uint64 // microseconds since 1970
-}
-
 // owners asks process after process for its sockets: macOS has no call that goes the other way. It is the fallback where packets
 // come without their process (PKTAP gives it).
 type owners struct {
@@ -37,26 +32,6 @@ func (o *owners) open() error {
 }
 
 func (o *owners) close() error { return nil }
-
-func (o *owners) stats() OwnerStats {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.counts
-}
-
-func (o *owners) lookup(protocol uint8, local, remote netip.AddrPort) (int, bool) {
-	h, ok := o.find(protocol, local, remote)
-	return h.pid, ok
-}
-
-func (o *owners) owner(protocol uint8, local, remote netip.AddrPort) (Process, bool) {
-	h, ok := o.find(protocol, local, remote)
-	if !ok {
-		return Process{}, false
-	}
-	p, start, err := getStarted(h.pid)
-	return p, err == nil && start == h.start
-}
 
 func (o *owners) find(protocol uint8, local, remote netip.AddrPort) (holder, bool) {
 	o.mu.Lock()

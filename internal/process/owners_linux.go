@@ -28,11 +28,6 @@ const (
 )
 
 // holder is a process that has a socket open. The start time tells it from a later one with its pid.
-type holder struct {
-	pid   int
-	start uint64 // ticks since boot
-}
-
 // owners finds sockets by inode: netlink gives the inode, /proc/<pid>/fd says who has it open.
 type owners struct {
 	diag *diag
@@ -60,26 +55,6 @@ func (o *owners) open() error {
 }
 
 func (o *owners) close() error { return o.diag.close() }
-
-func (o *owners) stats() OwnerStats {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.counts
-}
-
-func (o *owners) lookup(protocol uint8, local, remote netip.AddrPort) (int, bool) {
-	h, ok := o.find(protocol, local, remote)
-	return h.pid, ok
-}
-
-func (o *owners) owner(protocol uint8, local, remote netip.AddrPort) (Process, bool) {
-	h, ok := o.find(protocol, local, remote)
-	if !ok {
-		return Process{}, false
-	}
-	p, start, err := getStarted(h.pid)
-	return p, err == nil && start == h.start
-}
 
 func (o *owners) find(protocol uint8, local, remote netip.AddrPort) (holder, bool) {
 	s, ok := o.diag.find(protocol, local, remote)

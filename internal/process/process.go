@@ -2,9 +2,12 @@
 package process
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
+	"slices"
 )
 
 // ErrNotFound is wrapped when there is no such process (any more).
@@ -24,10 +27,34 @@ type Process struct {
 }
 
 // List gives all processes, by pid. Those that end meanwhile are left out.
-func List(ctx context.Context) ([]Process, error) { return list(ctx) }
+func List(ctx context.Context) ([]Process, error) {
+	pids, err := listPIDs()
+	if err != nil {
+		return nil, err
+	}
+	all := make([]Process, 0, len(pids))
+	for _, pid := range pids {
+		if err := ctx.Err(); err != nil {
+			return nil, fmt.Errorf("process: list: %w", err)
+		}
+		p, err := Get(pid)
+		if errors.Is(err, ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, p)
+	}
+	slices.SortFunc(all, func(a, b Process) int { return cmp.Compare(a.PID, b.PID) })
+	return all, nil
+}
 
 // Get describes one process.
-func Get(pid int) (Process, error) { return get(pid) }
+func Get(pid int) (Process, error) {
+	p, _, err := getStarted(pid)
+	return p, err
+}
 
 // CodeIdentity is what the kernel has verified of a running process's code signature (macOS).
 type CodeIdentity struct {
@@ -69,16 +96,32 @@ func (o *Owners) Close() error { return o.close() }
 // takes a share of one core at most: when that is used up, ok is false and Stats().Limited has grown, and asking again some
 // milliseconds later finds what still lives.
 func (o *Owners) Lookup(protocol uint8, local, remote netip.AddrPort) (pid int, ok bool) {
-	return o.lookup(protocol, unmap(local), unmap(remote))
+	h, ok := o.find(protocol, unmap(local), unmap(remote))
+	return h.pid, ok
 }
 
 // Owner is Lookup and Get in one, which a reused pid cannot mislead.
 func (o *Owners) Owner(protocol uint8, local, remote netip.AddrPort) (Process, bool) {
-	return o.owner(protocol, unmap(local), unmap(remote))
+	h, ok := o.find(protocol, unmap(local), unmap(remote))
+	if !ok {
+		return Process{}, false
+	}
+	p, start, err := getStarted(h.pid)
+	return p, err == nil && start == h.start
 }
 
 // Stats counts lookups, for the sensor's report on itself.
-func (o *Owners) Stats() OwnerStats { return o.stats() }
+func (o *Owners) Stats() OwnerStats {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.counts
+}
+
+// holder is a process that has a socket.
+type holder struct {
+	pid   int
+	start uint64 // when it started, in the system's own unit: a reused pid started at another time
+}
 
 func unmap(a netip.AddrPort) netip.AddrPort {
 	return netip.AddrPortFrom(a.Addr().Unmap().WithZone(""), a.Port())

@@ -1,11 +1,8 @@
 package process
 
 import (
-	"cmp"
-	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -55,29 +52,6 @@ func csops(pid, op int, b []byte) error {
 	return nil
 }
 
-func list(ctx context.Context) ([]Process, error) {
-	pids, err := listPIDs()
-	if err != nil {
-		return nil, err
-	}
-	all := make([]Process, 0, len(pids))
-	for _, pid := range pids {
-		if err := ctx.Err(); err != nil {
-			return nil, fmt.Errorf("process: list: %w", err)
-		}
-		p, err := get(pid)
-		if errors.Is(err, ErrNotFound) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, p)
-	}
-	slices.SortFunc(all, func(a, b Process) int { return cmp.Compare(a.PID, b.PID) })
-	return all, nil
-}
-
 // listPIDs gives the pids as the kernel has them: the youngest first.
 func listPIDs() ([]int, error) {
 	for size := 4 << 10; ; size *= 2 { // bytes: room for 1,024 processes, then more
@@ -97,11 +71,6 @@ func listPIDs() ([]int, error) {
 		}
 		return pids, nil
 	}
-}
-
-func get(pid int) (Process, error) {
-	p, _, err := getStarted(pid)
-	return p, err
 }
 
 // getStarted also gives the start time in microseconds. Of other users' processes only root learns it, and the arguments.

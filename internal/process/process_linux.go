@@ -2,8 +2,6 @@ package process
 
 import (
 	"bytes"
-	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -22,34 +20,6 @@ const ticks = 100
 
 // maxProcFile is how much of a file in /proc is read, bytes; only arguments can be longer.
 const maxProcFile = 256 << 10
-
-func list(ctx context.Context) ([]Process, error) {
-	pids, err := listPIDs()
-	if err != nil {
-		return nil, err
-	}
-	all := make([]Process, 0, len(pids))
-	for _, pid := range pids {
-		if err := ctx.Err(); err != nil {
-			return nil, fmt.Errorf("process: list: %w", err)
-		}
-		p, err := get(pid)
-		if errors.Is(err, ErrNotFound) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, p)
-	}
-	slices.SortFunc(all, func(a, b Process) int { return cmp.Compare(a.PID, b.PID) })
-	return all, nil
-}
-
-func get(pid int) (Process, error) {
-	p, _, err := getStarted(pid)
-	return p, err
-}
 
 // getStarted also gives the start time in ticks since boot, which tells two processes with one pid apart better than seconds.
 func getStarted(pid int) (Process, uint64, error) {
