@@ -15,7 +15,6 @@ const (
 	maxFileList = 64 << 10 // open files of a process that are looked at
 )
 
-// holder is a process that has a socket open. The start time tells it from a later one with its pid; 0 when we may not know it.
 // owners asks process after process for its sockets: macOS has no call that goes the other way. It is the fallback where packets
 // come without their process (PKTAP gives it).
 type owners struct {

@@ -27,7 +27,6 @@ const (
 	fewFiles  = 512      // open files of a process that is cheap to ask first
 )
 
-// holder is a process that has a socket open. The start time tells it from a later one with its pid.
 // owners finds sockets by inode: netlink gives the inode, /proc/<pid>/fd says who has it open.
 type owners struct {
 	diag *diag

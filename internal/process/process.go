@@ -117,10 +117,10 @@ func (o *Owners) Stats() OwnerStats {
 	return o.counts
 }
 
-// holder is a process that has a socket.
+// holder is a process that has a socket open. The start time tells it from a later one with its pid; 0 when we may not know it.
 type holder struct {
 	pid   int
-	start uint64 // when it started, in the system's own unit: a reused pid started at another time
+	start uint64 // in the system's own unit
 }
 
 func unmap(a netip.AddrPort) netip.AddrPort {
