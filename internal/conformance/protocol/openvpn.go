@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"bytes"
+	"slices"
 
 	"github.com/cipherlens/cipherlens/internal/conformance"
 )
@@ -112,9 +113,12 @@ func (h side) openVPNOpcodes(stream bool) bool {
 }
 
 // isOpenVPNData wants at least five packets of data in a row whose opcode, key and peer stay and whose number counts up: 20 bits each.
+// The 16 bytes of authentication after the number have to vary: constants there are another protocol's header.
 func isOpenVPNData(h side, stream bool) bool {
+	const tag = 16
 	var first []byte
 	var last uint32
+	var varied [tag]bool
 	n := 0
 	for i := range maxOpenVPNPackets {
 		m := h.openVPNPacket(stream, i)
@@ -133,13 +137,19 @@ func isOpenVPNData(h side, stream bool) bool {
 			return false
 		}
 		number := be32(m[at:])
-		if first != nil && (string(first[:at]) != string(m[:at]) || number-last == 0 || number-last > 64) {
+		if first == nil {
+			first, last = m, number-1
+		}
+		if string(first[:at]) != string(m[:at]) || number-last == 0 || number-last > 64 {
 			return false
 		}
-		first, last = m, number
+		for j := range min(tag, len(m)-at-4, len(first)-at-4) {
+			varied[j] = varied[j] || m[at+4+j] != first[at+4+j]
+		}
+		last = number
 		n++
 	}
-	return n >= 5
+	return n >= 5 && !slices.Contains(varied[:], false)
 }
 
 // openVPNPacket is the i-th packet of a direction: a datagram, or in TCP what a length of two bytes leads.

@@ -98,8 +98,19 @@ func (s *stream) header(r *record) rules {
 		return ruleEmptyRecord
 	case r.length > maxRecord, s.is13() && r.length > maxRecord13:
 		return ruleRecordLength
+	case s.otherVersion(r):
+		return ruleSealedVersion
 	}
 	return 0
+}
+
+// otherVersion says whether a sealed record's version is not the negotiated one (RFC 5246 section 6.2.3), or in TLS 1.3 not 0x0303
+// (RFC 8446 section 5.2). Drafts of TLS 1.3 had 0x0301 there.
+func (s *stream) otherVersion(r *record) bool {
+	if s.version == version13 {
+		return r.typ == typeAppData && r.version != version12
+	}
+	return s.sealed() && r.version != s.version
 }
 
 // fail notes a broken record header; after an alert the connection is over and other bytes may follow.
