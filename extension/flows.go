@@ -147,6 +147,8 @@ func ownersOf(ctx context.Context, root string) (*sensor.Index, error) {
 
 // inOrder runs work(0..n-1) on a few goroutines and hands the results to done in order, at most a few ahead.
 func inOrder[T any](ctx context.Context, n, workers int, work func(int) T, done func(int, T) error) error {
+	feeding, stop := context.WithCancel(ctx)
+	defer stop()
 	results := make(chan chan T, 2*workers)
 	go func() {
 		defer close(results)
@@ -155,7 +157,7 @@ func inOrder[T any](ctx context.Context, n, workers int, work func(int) T, done 
 			result := make(chan T, 1)
 			select {
 			case results <- result:
-			case <-ctx.Done():
+			case <-feeding.Done():
 				return
 			}
 			slots <- struct{}{}
@@ -165,18 +167,19 @@ func inOrder[T any](ctx context.Context, n, workers int, work func(int) T, done 
 			}()
 		}
 	}()
+	var err error
 	i := 0
 	for result := range results {
-		if err := done(i, <-result); err != nil {
-			go func() {
-				for range results { // let the feeder end
-				}
-			}()
-			return err
+		r := <-result
+		if err != nil {
+			continue // what was begun is waited for
+		}
+		if err = done(i, r); err != nil {
+			stop()
 		}
 		i++
 	}
-	return ctx.Err()
+	return cmp.Or(err, ctx.Err())
 }
 
 // flowPrinter writes flows in one of three forms.

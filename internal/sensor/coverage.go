@@ -65,6 +65,10 @@ func (l *live) coverage() []Coverage {
 		memory.Detail += fmt.Sprintf("; %d judged early, %d dropped unjudged, %d alerts dropped", stats.Early, stats.Unjudged, stats.Alerts+uint64(dropped))
 	}
 	rows = append(rows, memory)
+	if failed := l.unjudged.Load(); failed > 0 {
+		rows = append(rows, Coverage{Name: "judge", State: Degraded, Detail: fmt.Sprintf("%d flows could not be judged", failed), Count: failed,
+			Advice: "this is a bug: please report what the log says"})
+	}
 	owners := Coverage{Name: "attribution", State: OK, Detail: fmt.Sprintf("%d owners found", l.resolved.Load()), Count: l.unowned.Load() + l.unasked.Load()}
 	if missing := owners.Count; missing > 0 {
 		owners.Detail += fmt.Sprintf(", %d not", missing)

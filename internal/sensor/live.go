@@ -46,13 +46,14 @@ type live struct {
 	unasked  atomic.Int64 // flows that found the queue full
 	unowned  atomic.Int64 // flows whose owner was not found
 	resolved atomic.Int64
+	unjudged atomic.Int64 // flows over which the judge failed
 	started  time.Time
 }
 
 func newLive(index *Index, settings *config.Store, log *slog.Logger) *live {
 	l := &live{index: index, settings: settings, log: log, owners: newOwners(index), asked: make(chan *flow.Flow, waitingOwners), kept: newAlerts(), started: time.Now()}
 	now := settings.Current()
-	l.judge, l.judgedUnder = judging(now), settings.Changes()
+	l.judge, l.judgedUnder = judging(now, l.judgeFailed), settings.Changes()
 	l.table = flow.New(flow.Config{
 		Judge: func(f *flow.Flow, c *conformance.Conversation) conformance.Judgement {
 			return l.judge(f, c)
@@ -140,11 +141,17 @@ func (l *live) capture(ctx context.Context) error {
 	}
 }
 
+// judgeFailed counts a flow that could not be judged; the table calls it.
+func (l *live) judgeFailed(err error) {
+	l.unjudged.Add(1)
+	l.log.Error("a flow could not be judged", "error", err)
+}
+
 // follow puts changed settings in force; memory_budget alone needs a new start. The lock must be held.
 func (l *live) follow() {
 	if changes := l.settings.Changes(); changes != l.judgedUnder {
 		now := l.settings.Current()
-		l.judge, l.judgedUnder = judging(now), changes
+		l.judge, l.judgedUnder = judging(now, l.judgeFailed), changes
 		l.table.SetKeep(time.Duration(now.TimeWindow))
 	}
 }

@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/netip"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -52,8 +54,9 @@ func (r *reader) read(ctx context.Context, progress func(Progress)) error {
 		return err
 	}
 	defer func() { _ = source.Close() }()
+	var panicked error
 	table := flow.New(flow.Config{
-		Judge:   judging(r.settings),
+		Judge:   judging(r.settings, func(err error) { panicked = err }),
 		Removed: func(f *flow.Flow) { r.flows = append(r.flows, r.convert(f)) },
 		Memory:  max(offlineMemory, int(r.settings.MemoryBudget)),
 	})
@@ -66,6 +69,9 @@ func (r *reader) read(ctx context.Context, progress func(Progress)) error {
 	slices.SortStableFunc(r.flows, func(a, b Flow) int {
 		return cmp.Or(cmp.Compare(a.opened, b.opened), strings.Compare(a.CommunityID, b.CommunityID))
 	})
+	if err == nil && panicked != nil {
+		err = fmt.Errorf("%s: %w", r.file, panicked)
+	}
 	return err
 }
 
@@ -90,13 +96,19 @@ func replay(ctx context.Context, source capture.Source, table *flow.Table, progr
 	}
 }
 
-// judging is the judge of a flow table under some settings.
-func judging(settings config.Config) func(*flow.Flow, *conformance.Conversation) conformance.Judgement {
+// judging is the judge of a flow table under some settings. A panic over one hostile flow leaves that undetermined, and is reported.
+func judging(settings config.Config, report func(error)) func(*flow.Flow, *conformance.Conversation) conformance.Judgement {
 	options := conformance.Options{Threshold: settings.PayloadEntropyThreshold}
 	resolvers := newResolvers(settings.DoHResolvers)
 	least := uint64(settings.TrafficVolumeThreshold)
-	return func(f *flow.Flow, c *conformance.Conversation) conformance.Judgement {
-		j := judge.Judge(c, options)
+	return func(f *flow.Flow, c *conformance.Conversation) (j conformance.Judgement) {
+		defer func() {
+			if p := recover(); p != nil {
+				report(fmt.Errorf("flow %v %v: panic: %v\n%s", f.Client(), f.Server(), p, debug.Stack()))
+				j = conformance.Judgement{Verdict: conformance.Undetermined, Reasons: []string{"judge_failed"}, Final: true}
+			}
+		}()
+		j = judge.Judge(c, options)
 		if j.Verdict == conformance.Random && f.Bytes[0]+f.Bytes[1] < least {
 			j.Verdict, j.Final, j.Stable = conformance.Undetermined, false, false
 			j.Reasons = append(j.Reasons, "below_traffic_volume_threshold")
