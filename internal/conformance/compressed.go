@@ -9,6 +9,7 @@ import (
 	"hash/adler32"
 	"hash/crc32"
 	"io"
+	"math/bits"
 	"strings"
 	"sync"
 )
@@ -30,6 +31,7 @@ var formats = []format{
 	{name: "lz4", first: "\x04", begins: isLZ4},
 	{name: "bzip2", first: "B", begins: isBzip2},
 	{name: "xz", first: "\xfd", begins: isXZ},
+	{name: "lzma", first: "\x5d", begins: isLZMA},
 	{name: "7z", first: "7", begins: magic("7z\xbc\xaf\x27\x1c")},
 	{name: "zip", first: "P", begins: isZip},
 	{name: "rar", first: "R", begins: magic("Rar!\x1a\x07")},
@@ -216,6 +218,18 @@ func isBzip2(b []byte) bool {
 // isXZ checks the stream header's own CRC-32.
 func isXZ(b []byte) bool {
 	return string(b[:6]) == "\xfd7zXZ\x00" && crc32.ChecksumIEEE(b[6:8]) == binary.LittleEndian.Uint32(b[8:])
+}
+
+// isLZMA checks the 13 bytes of header of an .lzma file (LZMA SDK, lzma-specification.txt) as every encoder writes it unless told
+// otherwise: lc=3, lp=0, pb=2, a dictionary of 2^n or 2^n+2^(n-1) bytes, a size below 2^40 or unknown; then the range coder's zero.
+func isLZMA(b []byte) bool {
+	const least = 4096 // bytes of dictionary
+	if b[0] != 0x5d || len(b) < 14 || b[13] != 0 {
+		return false
+	}
+	dictionary, size := binary.LittleEndian.Uint32(b[1:]), binary.LittleEndian.Uint64(b[5:])
+	top := uint32(1) << (bits.Len32(dictionary) - 1&31)
+	return dictionary >= least && (dictionary == top || dictionary == top|top>>1) && (size < 1<<40 || size == 1<<64-1)
 }
 
 // isZip checks the local file header (APPNOTE 4.3.7).

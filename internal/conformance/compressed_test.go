@@ -44,11 +44,12 @@ func TestCompressedFormats(t *testing.T) {
 		"png":  encode(func(b *bytes.Buffer) error { return png.Encode(b, picture(r)) }),
 		"jpeg": encode(func(b *bytes.Buffer) error { return jpeg.Encode(b, picture(r), nil) }),
 		"gif":  encode(func(b *bytes.Buffer) error { return gif.Encode(b, picture(r), nil) }),
-		// Debian's zstd 1.5.4, lz4 1.9.4, bzip2 1.0.8 and xz 5.4.1 on a line of text.
+		// Debian's zstd 1.5.4, lz4 1.9.4, bzip2 1.0.8 and xz 5.4.1 on a line of text; Python 3.11's lzma, FORMAT_ALONE.
 		"zstd":  unhex(t, zstdLine),
 		"lz4":   unhex(t, lz4Line),
 		"bzip2": unhex(t, bzip2Line),
 		"xz":    unhex(t, xzLine),
+		"lzma":  unhex(t, lzmaLine),
 		"ogg":   []byte("OggS\x00\x02\x00\x00\x00\x00\x00\x00\x00\x00\x01\x02\x03\x04"),
 		"mp4":   []byte("\x00\x00\x00\x20ftypisom\x00\x00\x02\x00isomiso2avc1mp41"),
 		"riff":  []byte("RIFF\x24\x08\x00\x00WAVEfmt \x10\x00\x00\x00"),
@@ -129,4 +130,5 @@ const (
 	lz4Line   = "04224d186440a738000000f01074686520717569636b2062726f776e20666f78206a756d7073206f766572201f00916c617a7920646f672c0e00072d005020666f780a0000000096e03a62"
 	bzip2Line = "425a68393141592653590d6ec9b800001b5180001040043ffffff0200050a0006800004a86a01a1a3430d11792d111f3693d61e3c88d8b15c4aac513d1aeb124e099543aa0a852c5a0c2f7fc5dc914e1424035bb26e0"
 	xzLine    = "fd377a585a000004e6d6b4460200210116000000742fe5a3e0004000335d003a1a08ce76c7e5e9d60734c3d10ebfce55e1aabde0e48f9801dd8de507549e65255f273a6a7eb4d34903384021cae8334000000000a5db4c8ae9f556e500014f41e797bc561fb6f37d010000000004595a"
+	lzmaLine  = "5d00008000ffffffffffffffff003a1a08ce76c7e5e9d60734c3d10ebfce55e1aabde0e48f9801dd8de507549e65255f273a6a7eb4d349033841487d3c27604ef3ffffb5d00000"
 )
