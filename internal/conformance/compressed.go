@@ -228,8 +228,11 @@ func isLZMA(b []byte) bool {
 		return false
 	}
 	dictionary, size := binary.LittleEndian.Uint32(b[1:]), binary.LittleEndian.Uint64(b[5:])
-	top := uint32(1) << (bits.Len32(dictionary) - 1&31)
-	return dictionary >= least && (dictionary == top || dictionary == top|top>>1) && (size < 1<<40 || size == 1<<64-1)
+	if dictionary < least || size >= 1<<40 && size != 1<<64-1 {
+		return false
+	}
+	top := uint32(1) << (bits.Len32(dictionary) - 1)
+	return dictionary == top || dictionary == top|top>>1
 }
 
 // isZip checks the local file header (APPNOTE 4.3.7).

@@ -92,6 +92,21 @@ func TestCompressedByChance(t *testing.T) {
 	}
 }
 
+// TestLZMAHeader tells sane dictionaries and sizes from others.
+func TestLZMAHeader(t *testing.T) {
+	t.Parallel()
+	for header, want := range map[string]bool{
+		"5d00008000ffffffffffffffff00": true,
+		"5d0000c000000100000000000000": true,
+		"5d00000000ffffffffffffffff00": false,
+		"5d00008100ffffffffffffffff00": false,
+		"5d00008000ffffffffffffff0000": false,
+		"5d00008000ffffffffffffffff01": false,
+	} {
+		require.Equal(t, want, isLZMA(unhex(t, header)), header)
+	}
+}
+
 // TestDeflateBegins checks that what is left out without inflating is what inflating refuses, on noise and on what Go's encoder makes.
 func TestDeflateBegins(t *testing.T) {
 	t.Parallel()
