@@ -50,6 +50,7 @@ type connection struct {
 	retried          bool
 	joinedLate       bool // what was seen first is not the start of a connection
 	negotiated       bool // a Version Negotiation packet answered
+	clientNegotiates bool // a Version Negotiation packet came from the client, which never sends one (RFC 9000 section 17.2.1)
 	greased          int  // whole, padded Initial packets of a version that asks for negotiation
 	version          uint32
 	violations       []string
@@ -152,6 +153,7 @@ func (q *connection) datagram(d *datagram) {
 		}
 		switch {
 		case p.typ == typeNegotiation:
+			q.clientNegotiates = q.clientNegotiates || d.client
 			q.negotiated = q.negotiated || !d.client && string(p.dcid) == string(q.clientSourceID) && len(p.rest) >= 4 && len(p.rest)%4 == 0
 			return
 		case d.client && isGREASE(p.version):
@@ -260,7 +262,7 @@ func (q *connection) judgement(c *conformance.Conversation) (conformance.Judgeme
 		if q.serverFailed > 0 && !q.serverOpened && !q.retried && q.serverFailed >= 2 {
 			j.Violations = append(j.Violations, serverUndecryptable)
 		}
-	case q.negotiated:
+	case q.negotiated && !q.clientNegotiates:
 		j.Reasons, j.TLSVersion = []string{"version_negotiation"}, ""
 	case q.greased > 0 && q.greased == q.clientDatagrams && c.Server.Total == 0:
 		// A probe for Version Negotiation that was not answered, or whose answer was not captured.

@@ -257,6 +257,22 @@ func TestNotQUIC(t *testing.T) {
 	}
 }
 
+// TestClientNeverNegotiates: a header that both sides share is no Version Negotiation, which only servers send (RFC 9000 section 17.2.1).
+func TestClientNeverNegotiates(t *testing.T) {
+	t.Parallel()
+	message := func(order int) conformance.Half {
+		b := append(unhex(t, "c3000000000000"), bytes.Repeat([]byte{0x9d, 0x41, 0xe7, 0x22}, 20)...)
+		return conformance.Half{Data: b, Total: uint64(len(b)), Segments: []conformance.Segment{{Length: len(b), Order: order}}}
+	}
+	c := &conformance.Conversation{Transport: udp, StartSeen: true, Server: message(1)}
+	j, ok := Recognize(c, conformance.Options{})
+	require.True(t, ok)
+	require.Equal(t, []string{"version_negotiation"}, j.Reasons)
+	c.Client = message(0)
+	_, ok = Recognize(c, conformance.Options{})
+	require.False(t, ok)
+}
+
 func FuzzQUIC(f *testing.F) {
 	c := converse(f, false)
 	f.Add(c.Client.Data, c.Server.Data, 1200, 1200)
