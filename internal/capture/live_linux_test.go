@@ -39,6 +39,21 @@ func private(t *testing.T) {
 			t.Skipf("ip %v: %v: %s", args, err, out)
 		}
 	}
+	linkUp(t, "here")
+}
+
+// linkUp waits until an interface has its carrier: what is sent before is dropped. It stays on the test's thread, which alone is in the namespace.
+func linkUp(t *testing.T, name string) {
+	t.Helper()
+	for range 500 {
+		out, err := exec.Command("ip", "-o", "link", "show", name).Output()
+		require.NoError(t, err)
+		if bytes.Contains(out, []byte("state UP")) {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	require.Fail(t, "the link does not come up", name)
 }
 
 func openLiveT(t *testing.T, o LiveOptions) Source {

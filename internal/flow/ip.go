@@ -10,6 +10,7 @@ const (
 	ipRouting     = 43
 	ipFragment    = 44
 	ipGRE         = 47
+	ipMPLS        = 137
 	ipAH          = 51
 	ipDestination = 60
 	ipMobility    = 135
@@ -78,7 +79,7 @@ func (d *decoder) payload(protocol uint8, b []byte, length int) error {
 			return d.tcp(b, length)
 		case UDP:
 			return d.udp(b, length)
-		case ipGRE, ipIPv4, ipIPv6:
+		case ipGRE, ipIPv4, ipIPv6, ipMPLS:
 			return d.tunnel(protocol, b)
 		}
 		size, err := d.extension(protocol, b)

@@ -27,7 +27,7 @@ func tunnelPort(src, dst uint16) bool {
 	return src == portTeredo
 }
 
-// tunnel opens IP in IP and GRE. There is no flow outside to fall back on.
+// tunnel opens IP in IP, MPLS in IP (RFC 4023) and GRE. There is no flow outside to fall back on.
 func (d *decoder) tunnel(protocol uint8, b []byte) error {
 	if d.tunnels == 0 {
 		return ErrNesting
@@ -38,6 +38,8 @@ func (d *decoder) tunnel(protocol uint8, b []byte) error {
 		return d.ipv4(b)
 	case ipIPv6:
 		return d.ipv6(b)
+	case ipMPLS:
+		return d.mpls(b)
 	}
 	return d.gre(b)
 }
