@@ -113,9 +113,13 @@ func TestYoung(t *testing.T) {
 // Clients of 50 ms, as many at once as a busy host has, get the right pid and path (the sensor asks at the first packet, here: when the
 // connection is accepted).
 func TestOwnersShortLived(t *testing.T) {
-	right, wrong := shortLived(t, newOwners(t), 100)
-	require.Zero(t, wrong, "nobody else is ever the owner")
-	require.GreaterOrEqual(t, right, 50, "how many are found depends on how busy the machine is: BenchmarkOwnersShortLived measures it")
+	right := 0
+	for i := 0; i < 3 && right < 90; i++ { // a machine that is busy with other tests has three tries
+		n, wrong := shortLived(t, newOwners(t), 100)
+		require.Zero(t, wrong, "nobody else is ever the owner")
+		right = max(right, n)
+	}
+	require.GreaterOrEqual(t, right, 90, "how many are found depends on how busy the machine is: BenchmarkOwnersShortLived measures it")
 }
 
 // BenchmarkOwnersShortLived measures how many clients that live 50 ms, started one each 5 ms, get their right owner.
