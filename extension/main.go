@@ -16,9 +16,6 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// version is stamped by the release build.
-var version = "0.1.0-dev"
-
 func main() { os.Exit(execute(os.Args[1:], os.Stdout, os.Stderr)) }
 
 // errReported is an error that was printed already, where it happened.
@@ -67,9 +64,16 @@ Without osquery, its commands look at capture files, at a mounted macOS volume, 
 	f.UintVar(&timeout, "timeout", 3, "seconds to wait for osquery")
 	f.UintVar(&interval, "interval", 3, "seconds between pings to osquery")
 	f.BoolVar(&o.verbose, "verbose", false, "log more")
-	root.CompletionOptions.DisableDefaultCmd = true
-	root.AddCommand(newRunCommand(), newQueryCommand(), newFlowsCommand())
+	root.CompletionOptions.HiddenDefaultCmd = true
+	for _, command := range commands {
+		root.AddCommand(command())
+	}
 	return root
+}
+
+// commands make the subcommands.
+var commands = []func() *cobra.Command{
+	newRunCommand, newQueryCommand, newFlowsCommand, newVersionCommand,
 }
 
 // newLogger logs from level on, or everything.
