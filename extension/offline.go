@@ -54,7 +54,7 @@ func (s *subject) open(ctx context.Context, cmd *cobra.Command) (*session, error
 	if err != nil {
 		return nil, err
 	}
-	host, err := sqlhost.New(ctx, sqlhost.Options{Platform: platform(b.root), Warn: func(line string) { log.Warn(line) }})
+	host, err := sqlhost.New(ctx, sqlhost.Options{Platform: platform(b.root), Offline: !b.root.Live(), Warn: func(line string) { log.Warn(line) }})
 	if err == nil {
 		err = host.Attach(extensionName, b.plugins...)
 	}

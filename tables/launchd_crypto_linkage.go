@@ -96,7 +96,7 @@ func scriptEvidence(job *launchd.Job) []image.Evidence {
 }
 
 // jobColumns is how many columns a row of launchd_crypto_linkage has.
-const jobColumns = 32
+const jobColumns = 33
 
 // jobRows gives the rows of one job: those of its executable, and those with crypto in them of what else its command line leads through.
 func jobRows(job *launchd.Job, pid int, found map[string]analysis) []Row {

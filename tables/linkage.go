@@ -39,6 +39,7 @@ func linkageColumns() []table.ColumnDefinition {
 		text("claimed_team_id", "Team that the signature claims; anyone can write it"),
 		text("cdhash", "Code directory hash, 40 hex digits"),
 		integer("hardened_runtime", "1 when the hardened runtime is on"),
+		text("identity", "The executable in an allowlist's short form, as far as it is proven: signing:ID (Apple's), signing:TEAM:ID, cdhash:HEX, else path:PATH"),
 		text("signature_checked", "How far the signature was checked: kernel, pages, blob"),
 		text("error", "What could not be read, and where"),
 	}
@@ -86,11 +87,29 @@ func setReport(r Row, report *image.Report, errs []error) {
 	if s.Kind != "" && s.Kind != image.Unsigned {
 		r.Bool("hardened_runtime", s.HardenedRuntime)
 	}
+	r.Text("identity", identity(report.Path, s))
 	r.Text("signature_checked", s.Checked)
 	if s.Reason != "" {
 		errs = append(errs, fmt.Errorf("%s: signature: %s", report.Path, s.Reason))
 	}
 	r.Errors(errs...)
+}
+
+// identity names an executable in the short form that allowlist.Short reads, by the best that is proven of it; empty without a path that a
+// rule could name.
+func identity(path string, s *image.Signature) string {
+	proven := s.Proven() && !strings.Contains(s.SigningID, ":")
+	switch {
+	case proven && s.Kind == image.SignedApple && s.SigningID != "":
+		return "signing:" + s.SigningID
+	case proven && s.TeamID != "" && s.SigningID != "":
+		return "signing:" + s.TeamID + ":" + s.SigningID
+	case s.Proven() && s.CDHash != "":
+		return "cdhash:" + s.CDHash
+	case filepath.IsAbs(path) && filepath.Clean(path) == path:
+		return "path:" + path
+	}
+	return ""
 }
 
 // target is one executable with what is inserted into it.

@@ -125,11 +125,10 @@ func (t *traffic) row(lopsidedFrom float64) Row {
 	r.Int("remote_addresses", int64(len(t.remotes)))
 	r.Int("bytes_out", int64(t.out))
 	r.Int("bytes_in", int64(t.in))
-	ratio := float64(t.out) / float64(max(t.in, 1))
 	if t.in > 0 {
-		r.Float("asymmetry_ratio", ratio)
+		r.Float("asymmetry_ratio", float64(t.out)/float64(t.in))
 	}
-	r.Bool("lopsided", t.out > 0 && (t.in == 0 || ratio >= lopsidedFrom))
+	r.Bool("lopsided", lopsided(t.out, t.in, lopsidedFrom))
 	if n := float64(t.sampled); n > 0 {
 		r.Float("entropy", t.entropy/n)
 		r.Float("entropy_ratio", t.ratio/n)

@@ -77,6 +77,7 @@ func flowColumns() []table.ColumnDefinition {
 		integer("sampled_bytes", "Bytes that the figures stand on"),
 		integer("header_bytes", "Clear bytes before random ones"),
 		integer("port_expected", "1 when port_profiles call this normal on the server's port, 0 when they do not; NULL for a port without profile"),
+		integer("lopsided", "1 when bytes_out over bytes_in reaches traffic_asymmetry_ratio, or something was sent and nothing came in"),
 		text("allowlist_rule", "Rule that covers the flow; empty when none does"),
 		text("error", "What could not be found out"),
 	}
@@ -131,9 +132,15 @@ func FlowRow(f *sensor.Flow, settings *config.Config) Row {
 	if expected, profiled := portExpected(f, settings.PortProfiles); profiled {
 		r.Bool("port_expected", expected)
 	}
+	r.Bool("lopsided", lopsided(f.BytesOut, f.BytesIn, settings.TrafficAsymmetryRatio))
 	r.Text("allowlist_rule", f.AllowlistRule)
 	r.Errors(f.Err)
 	return r
+}
+
+// lopsided says whether more goes out than comes in by the ratio from.
+func lopsided(out, in uint64, from float64) bool {
+	return out > 0 && float64(out) >= from*float64(in)
 }
 
 // shownName is the flow's server name where the site wants it shown.

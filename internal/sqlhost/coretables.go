@@ -28,7 +28,13 @@ func (h *Host) coreTables() []*table.Plugin {
 			"hardware_version TEXT, hardware_serial TEXT, board_vendor TEXT, board_model TEXT, board_version TEXT, board_serial TEXT, "+
 			"computer_name TEXT, local_hostname TEXT"), one(h.systemRow)),
 	}
-	return append(tables, processTables()...)
+	tables = append(tables, h.processTables()...)
+	for _, absent := range h.absentTables() {
+		if !slices.ContainsFunc(tables, func(t *table.Plugin) bool { return t.Name() == absent.Name() }) {
+			tables = append(tables, absent)
+		}
+	}
+	return tables
 }
 
 // columnsOf reads column definitions as SQL writes them: "name TYPE, name TYPE".

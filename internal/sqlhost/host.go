@@ -39,6 +39,12 @@ type Options struct {
 	// Warn gets the lines that osquery prints to stderr, like the one about a missing required column, one at a time; nil
 	// drops them.
 	Warn func(line string)
+	// Offline says that the analysed host is not this one: what runs here is not to be shown.
+	Offline bool
+	// CoreRows are rows of osquery's own tables that a Host cannot make (absent.tsv), by table.
+	CoreRows map[string][]map[string]string
+	// Called gets the name of every table that is asked for rows, once for each time; nil drops it.
+	Called func(table string)
 	// MaxRows is how many rows a result may have; 0 is 1,000,000.
 	MaxRows int
 	// ExtensionsInterval is how often registered extensions are pinged; 0 is osquery's 3 s.
@@ -133,6 +139,9 @@ func withDefaults(o Options, hostname string) Options {
 	}
 	if o.Warn == nil {
 		o.Warn = func(string) {}
+	}
+	if o.Called == nil {
+		o.Called = func(string) {}
 	}
 	if o.MaxRows == 0 {
 		o.MaxRows = 1_000_000

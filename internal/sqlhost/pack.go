@@ -35,7 +35,7 @@ type PackQuery struct {
 	Name        string
 	Query       string
 	Description string
-	Interval    time.Duration // whole seconds, 1 s to a week
+	Interval    time.Duration // whole seconds, up to a week; 0 is a live query, which is never scheduled
 	Snapshot    bool          // log all rows every time
 	Removed     bool          // log rows that are gone; true unless the pack says no
 	Denylist    bool          // osqueryd may stop a query that was too expensive; a Host never does
@@ -246,8 +246,8 @@ func intValue(data []byte) (int, error) {
 
 func intervalValue(data []byte) (time.Duration, error) {
 	n, err := intValue(data)
-	if err == nil && (n < 1 || n > int(maxInterval/time.Second)) {
-		err = fmt.Errorf("%d: not from 1 to %d seconds", n, maxInterval/time.Second)
+	if err == nil && (n < 0 || n > int(maxInterval/time.Second)) {
+		err = fmt.Errorf("%d: not from 0 to %d seconds", n, maxInterval/time.Second)
 	}
 	return time.Duration(n) * time.Second, err
 }

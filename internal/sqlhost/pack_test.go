@@ -46,7 +46,7 @@ func TestParsePackNamesTheKey(t *testing.T) {
 		{`{"queries":{"q":{"query":"a","query":"b"}}}`, "pack p: query q: query: the key comes twice"},
 		{`{"queries":{"q":{"query":"a"},"q":{"query":"b"}}}`, "pack p: queries: q: the key comes twice"},
 		{query(`"intervall":3`), "pack p: query q: intervall: unknown key"},
-		{query(`"interval":0`), "pack p: query q: interval: 0: not from 1 to 604800 seconds"},
+		{query(`"interval":-1`), "pack p: query q: interval: -1: not from 0 to 604800 seconds"},
 		{query(`"interval":604801`), "query q: interval: 604801"},
 		{query(`"interval":1.5`), "query q: interval: 1.5: not a whole number"},
 		{query(`"interval":null`), "query q: interval: null: not a whole number"},
@@ -97,7 +97,7 @@ func FuzzParsePack(f *testing.F) {
 		require.True(t, slices.IsSortedFunc(pack.Queries, func(a, b PackQuery) int { return strings.Compare(a.Name, b.Name) }))
 		for _, q := range pack.Queries {
 			require.Equal(t, same.Queries[q.Name].Query, q.Query)
-			require.GreaterOrEqual(t, q.Interval, time.Second)
+			require.GreaterOrEqual(t, q.Interval, time.Duration(0))
 			require.LessOrEqual(t, q.Interval, maxInterval)
 		}
 	})

@@ -18,9 +18,9 @@ const clockTicks = 100
 // maxProcBytes bounds what is read of one file in /proc.
 const maxProcBytes = 1 << 20
 
-// processTables is osquery's table processes where there is a /proc; elsewhere there is none.
-func processTables() []*table.Plugin {
-	if runtime.GOOS != "linux" {
+// processTables is osquery's table processes where this host's /proc is the analysed host's.
+func (h *Host) processTables() []*table.Plugin {
+	if _, given := h.opts.CoreRows["processes"]; given || runtime.GOOS != "linux" || h.opts.Platform != "linux" || h.opts.Offline {
 		return nil
 	}
 	columns := append(columnsOf("pid BIGINT", table.IndexColumn(), table.OptimizedColumn()),

@@ -55,9 +55,13 @@ func (h *Host) RunPack(ctx context.Context, pack *Pack, opts RunOptions, logger 
 		return r.report, r.status(Info, packSource, "Pack "+pack.Name+" is skipped: "+r.report.Skipped)
 	}
 	for _, q := range pack.Queries {
-		if h.runsHere(q.Platform, q.Version, q.Shard) {
+		if h.runsHere(q.Platform, q.Version, q.Shard) && (opts.Once || q.Interval > 0) {
 			r.queries = append(r.queries, q)
 		}
+	}
+	if len(r.queries) == 0 {
+		r.report.Skipped = h.whyNothing(pack)
+		return r.report, r.status(Info, packSource, "Pack "+pack.Name+" is skipped: "+r.report.Skipped)
 	}
 	err := r.run(ctx)
 	return r.report, err
@@ -73,6 +77,16 @@ func (h *Host) whySkipped(p *Pack) string {
 		return fmt.Sprintf("this host is not among its %d %%", p.Shard)
 	}
 	return ""
+}
+
+// whyNothing says why none of a pack's queries is scheduled here.
+func (h *Host) whyNothing(p *Pack) string {
+	for _, q := range p.Queries {
+		if q.Interval == 0 && h.runsHere(q.Platform, q.Version, q.Shard) {
+			return "its queries are live: they are not scheduled, but run once"
+		}
+	}
+	return "none of its queries is for this host, which is " + h.opts.Platform
 }
 
 func (h *Host) runsHere(platform, version string, shard int) bool {

@@ -96,7 +96,7 @@ func (p *sessions) open(tables []*relation, generation int) (*session, error) {
 	opened.Add(1)
 	s := &session{conn: conn, generation: generation}
 	for _, rel := range tables {
-		if err := attach(conn, rel, p.host.warn); err != nil {
+		if err := attach(conn, rel, p.host); err != nil {
 			return nil, errors.Join(err, conn.Close())
 		}
 	}

@@ -20,9 +20,10 @@ const (
 
 // A virtualTable is one relation on one SQLite connection.
 type virtualTable struct {
-	rel  *relation
-	conn *sqlite3.Conn
-	warn func(string)
+	rel    *relation
+	conn   *sqlite3.Conn
+	warn   func(string)
+	called func(string)
 }
 
 var (
@@ -31,9 +32,9 @@ var (
 )
 
 // attach makes the relation a table of the connection, as osquery does: in the temp schema.
-func attach(conn *sqlite3.Conn, rel *relation, warn func(string)) error {
+func attach(conn *sqlite3.Conn, rel *relation, host *Host) error {
 	create := func(db *sqlite3.Conn, _, _, _ string, _ ...string) (*virtualTable, error) {
-		return &virtualTable{rel: rel, conn: db, warn: warn}, db.DeclareVTab(rel.declaration())
+		return &virtualTable{rel: rel, conn: db, warn: host.warn, called: host.opts.Called}, db.DeclareVTab(rel.declaration())
 	}
 	//lint:ignore SA1019 its replacement is a generic method, which needs Go 1.27
 	if err := sqlite3.CreateModule(conn, rel.name, create, create); err != nil {
@@ -130,6 +131,7 @@ func (c *cursor) Filter(_ int, idxStr string, args ...sqlite3.Value) error {
 	if err := ctx.Err(); err != nil {
 		return sqlite3.INTERRUPT
 	}
+	c.table.called(c.table.rel.name)
 	c.rows, err = c.table.rel.call(ctx, request)
 	if err != nil && err.Error() == "" {
 		err = errors.New("the table failed without a message")
