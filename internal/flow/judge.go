@@ -114,7 +114,9 @@ func (t *Table) stored(f *Flow, added int) {
 	}
 	s.exchanged = both
 	s.judgeAt = max(firstJudged, again*n)
-	t.judge(f, false)
+	if over || n >= t.config.Least {
+		t.judge(f, false)
+	}
 	if over {
 		t.settle(f)
 	}
@@ -245,13 +247,13 @@ func (t *Table) each(c class, transport int, silent int64, do func(*Flow)) {
 	}
 }
 
-// review judges bytes that have lain for a while, unless they are few against those that were judged.
+// review judges bytes that have lain for a while, unless they are few against those that were judged, or nobody waits for an answer.
 func (t *Table) review(f *Flow) {
 	s := f.sample
 	for i := range s.half {
 		t.await(s, &s.half[i])
 	}
-	if n := s.inOrder(); n > s.judged && n >= 2*s.judged {
+	if n := s.inOrder(); n > s.judged && n >= 2*s.judged && t.config.Least == 0 {
 		t.judge(f, false)
 		return
 	}

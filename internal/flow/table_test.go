@@ -250,6 +250,30 @@ func TestJudgeIsAmortised(t *testing.T) {
 	require.Equal(t, 5, r.flows[0].calls)
 }
 
+// TestLeast has a judge that need not answer early: what ends before it showed enough is judged once, the rest as it grows.
+func TestLeast(t *testing.T) {
+	t.Parallel()
+	var shown []int
+	w, r := newWire(Config{Least: 2000})
+	r.say = func(c *conformance.Conversation) conformance.Judgement {
+		shown = append(shown, len(c.Client.Data)+len(c.Server.Data))
+		return conformance.Judgement{Verdict: conformance.Undetermined}
+	}
+	long := strings.Repeat("x", 500)
+	for range 20 {
+		w.udp(true, long, len(long))
+		w.udp(false, long, len(long))
+		w.now += 12 * time.Second // what lies is not looked at again
+	}
+	require.Equal(t, []int{4000, 16000}, shown)
+	shown = nil
+	w.port = 50000
+	w.udp(true, long, len(long))
+	w.udp(false, long, len(long))
+	w.table.Close()
+	require.ElementsMatch(t, []int{20000, 1000}, shown)
+}
+
 func TestFinalFreesBuffers(t *testing.T) {
 	t.Parallel()
 	w, r := newWire(Config{})

@@ -17,6 +17,7 @@ import (
 	"github.com/cipherlens/cipherlens/internal/conformance"
 	"github.com/cipherlens/cipherlens/internal/conformance/judge"
 	"github.com/cipherlens/cipherlens/internal/flow"
+	"github.com/cipherlens/cipherlens/internal/randomness"
 )
 
 // offlineMemory is the least memory for the flows of a capture file: there is no host to spare, and flows judged early for lack of
@@ -59,6 +60,7 @@ func (r *reader) read(ctx context.Context, progress func(Progress)) error {
 		Judge:   judging(r.settings, func(err error) { panicked = err }),
 		Removed: func(f *flow.Flow) { r.flows = append(r.flows, r.convert(f)) },
 		Memory:  max(offlineMemory, int(r.settings.MemoryBudget)),
+		Least:   randomness.MaxSample, // nobody waits, and an answer from less would be asked for again
 	})
 	err = replay(ctx, source, table, func(packets uint64) {
 		if progress != nil {
