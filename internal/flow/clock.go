@@ -19,8 +19,11 @@ type clock struct {
 	first, base int64 // its first value, and now at that time
 }
 
-// packet takes the time of one packet.
+// packet takes the time of one packet. A host that tells its own time is believed, and its packets, whose clock can be set, are not.
 func (c *clock) packet(wall int64) {
+	if c.advanced {
+		return
+	}
 	if !c.started {
 		c.started, c.wall = true, wall
 		return

@@ -258,13 +258,16 @@ func (t *Table) duplicate(f *Flow, dir int, p *capture.Packet) bool {
 }
 
 // Advance moves the table's time without a packet. It takes the host's monotonic time in nanoseconds, from any start, and ends
-// what is idle. Live sources need it; for files, the packets' times do.
+// what is idle. Live sources need it, from before the first packet on; for files, the packets' times do.
 func (t *Table) Advance(now int64) {
 	t.clock.advance(now)
 	if t.clock.now-t.swept >= int64(time.Second) {
 		t.sweep()
 	}
 }
+
+// Silent is how long ago a flow's last packet was put to it, by the table's time.
+func (t *Table) Silent(f *Flow) time.Duration { return time.Duration(t.clock.now - f.touched) }
 
 // Flush ends all flows and judges what was not judged yet. They stay in the table.
 func (t *Table) Flush() {

@@ -373,10 +373,12 @@ func TestClock(t *testing.T) {
 	k.advance(1000)
 	k.advance(1500)
 	require.Equal(t, int64(500), k.now)
-	k.packet(105)
-	require.Equal(t, int64(600), k.now)
+	for _, wall := range []int64{105, 100 * h, 100*h + s, 50 * h, 50*h + s} {
+		k.packet(wall)
+		require.Equal(t, int64(500), k.now, "a clock that is set does not move a host's own time")
+	}
 	k.advance(1550)
-	require.Equal(t, int64(600), k.now)
+	require.Equal(t, int64(550), k.now)
 }
 
 // TestRandomOrder sends one stream in pieces that are shuffled, repeated and cut anew: it must come out whole.
