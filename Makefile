@@ -6,7 +6,7 @@ EXT          = build/cipherlens.ext
 
 export CGO_ENABLED = 0
 
-.PHONY: all build demo test lint cross generate corpus samples bench bench-linkage bench-flows fuzz clean
+.PHONY: all build demo test lint cross generate corpus samples bench bench-linkage bench-flows fuzz dist dist-test clean
 
 all: build
 
@@ -88,6 +88,15 @@ fuzz:
 			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x ./$$(dirname $$file) </dev/null || exit 1; \
 		done || exit 1; \
 	done
+
+## dist: what is released, in build/dist: macOS universal, Linux amd64 and arm64, .deb, .rpm, the macOS package's payload, SBOMs, SHA-256 sums
+dist:
+	packaging/dist.sh build/dist
+
+## dist-test: the release builds to the same bytes twice; the .deb installs, upgrades, downgrades and goes in a fresh Debian (root, debootstrap)
+dist-test:
+	packaging/test-reproducible.sh
+	packaging/test-deb.sh
 
 clean:
 	rm -rf build

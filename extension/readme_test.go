@@ -20,5 +20,5 @@ func TestReadmeShowsWhatComesOut(t *testing.T) {
 		"--capture", demo+"/capture.pcapng", "--config", demo+"/config.yaml", "--once").Output()
 	require.NoError(t, err)
 	require.Contains(t, string(readme), "```\n"+strings.TrimSpace(string(out))+"\n```")
-	require.Contains(t, string(readme), tables.MarkerBegin+"\n"+tables.Markdown(tables.All())+tables.MarkerEnd, "run: go generate ./tables")
+	require.Contains(t, string(readme), tables.MarkerBegin+"\n"+tables.Overview(tables.All())+tables.MarkerEnd, "run: go generate ./tables")
 }
