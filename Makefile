@@ -48,9 +48,9 @@ cross:
 	done
 	@for arch in arm64 amd64; do echo "darwin tests $$arch"; GOOS=darwin GOARCH=$$arch $(GO) test -exec true ./... >/dev/null || exit 1; done
 
-## generate: packs/*.conf from packs/*/*.sql, and the tables' section of README.md
+## generate: packs/*.conf from packs/*/*.sql, the tables' section of README.md, and fleet/ from both
 generate:
-	$(GO) generate ./packs ./tables
+	$(GO) generate ./packs ./tables ./fleet
 
 ## corpus: judge the labelled captures beside the project, where they are, and score the verdicts
 corpus: build
