@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/cipherlens/cipherlens/internal/config"
+	"github.com/cipherlens/cipherlens/internal/conformance"
 	"github.com/cipherlens/cipherlens/internal/sensor"
 	"github.com/cipherlens/cipherlens/tables"
 )
@@ -93,8 +94,9 @@ func openSettings(path string, cmd *cobra.Command) (*config.Store, error) {
 
 // judged is one file's outcome.
 type judged struct {
-	flows []sensor.Flow
-	err   error
+	flows  []sensor.Flow
+	counts map[conformance.Verdict]int // in place of flows, for a summary
+	err    error
 }
 
 // judgeFiles judges files on all processors and reports them in the order given.
@@ -107,10 +109,15 @@ func judgeFiles(ctx context.Context, o flowsOptions, settings config.Config, fil
 	out := newFlowPrinter(o, settings, w)
 	show := newProgress(stderr, len(files))
 	failed := false
-	err = inOrder(ctx, len(files), runtime.GOMAXPROCS(0), func(i int) judged {
-		flows, err := sensor.Judge(ctx, files[i], settings, owners)
-		return judged{flows, err}
+	err = inOrder(ctx, len(files), runtime.GOMAXPROCS(0), func(i int) (j judged) {
+		if o.summary {
+			j.counts, j.err = sensor.Count(ctx, files[i], settings)
+		} else {
+			j.flows, j.err = sensor.Judge(ctx, files[i], settings, owners)
+		}
+		return j
 	}, func(i int, j judged) error {
+		out.count(j.counts)
 		for k := range j.flows {
 			if err := out.flow(&j.flows[k]); err != nil {
 				return err
@@ -190,11 +197,11 @@ type flowPrinter struct {
 	enc      *json.Encoder
 	table    *tabwriter.Writer
 	numeric  map[string]bool
-	counts   map[string]int
+	counts   map[conformance.Verdict]int
 }
 
 func newFlowPrinter(o flowsOptions, settings config.Config, w *bufio.Writer) *flowPrinter {
-	p := &flowPrinter{o: o, settings: settings, w: w, counts: map[string]int{}, numeric: map[string]bool{}}
+	p := &flowPrinter{o: o, settings: settings, w: w, counts: map[conformance.Verdict]int{}, numeric: map[string]bool{}}
 	p.enc = json.NewEncoder(w)
 	p.enc.SetEscapeHTML(false)
 	p.table = tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
@@ -207,12 +214,14 @@ func newFlowPrinter(o flowsOptions, settings config.Config, w *bufio.Writer) *fl
 	return p
 }
 
+func (p *flowPrinter) count(counts map[conformance.Verdict]int) {
+	for verdict, n := range counts {
+		p.counts[verdict] += n
+	}
+}
+
 func (p *flowPrinter) flow(f *sensor.Flow) error {
-	switch {
-	case p.o.summary:
-		p.counts[string(f.Judgement.Verdict)]++
-		return nil
-	case p.o.json:
+	if p.o.json {
 		return p.enc.Encode(p.object(f))
 	}
 	_, err := fmt.Fprintf(p.table, "%s\t%s\t%s\t%s\t%d\t%d\t%s\t%s\n", f.Judgement.Verdict, transport(f.Protocol), f.Local, f.Remote,

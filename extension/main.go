@@ -73,7 +73,7 @@ Without osquery, its commands look at capture files, at a mounted macOS volume, 
 
 // commands make the subcommands.
 var commands = []func() *cobra.Command{
-	newSpecCommand,
+	newSpecCommand, newAttachCommand,
 	newRunCommand, newQueryCommand, newFlowsCommand, newVersionCommand,
 }
 

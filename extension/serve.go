@@ -41,13 +41,18 @@ func serveHost(ctx context.Context, o serveOptions, log *slog.Logger) error {
 
 // serve registers with osquery and answers until osquery or the system ends it.
 func serve(ctx context.Context, o serveOptions, b *bench, log *slog.Logger) error {
+	return whileSensing(ctx, b, log, func(ctx context.Context) error { return answer(ctx, o, b, log) })
+}
+
+// whileSensing runs the sensor for as long as f runs.
+func whileSensing(ctx context.Context, b *bench, log *slog.Logger, f func(context.Context) error) error {
 	syscall.Umask(0o077) // our socket, like every file we make, is for root alone
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	sensing := make(chan error, 1)
 	go func() { sensing <- b.sensor.Run(ctx) }()
 
-	err := answer(ctx, o, b, log)
+	err := f(ctx)
 	cancel()
 	select {
 	case <-sensing:

@@ -32,18 +32,22 @@ const (
 // Flow is one TCP connection or one exchange of UDP datagrams between two sockets. The client is the side that sent the
 // SYN, or else the side that was seen sending first. Only the table that made a flow changes it, except Owner.
 type Flow struct {
-	FirstSeen, LastSeen int64     // nanoseconds since 1970, by the packets' clock
-	Packets             [2]uint64 // by direction
-	Bytes               [2]uint64 // payload bytes on the wire by direction, retransmissions included
-	Judgement           conformance.Judgement
-	Process             *capture.Process // what the packets said of the owner; nil when they said nothing
-	Owner               any              // the sensor's: the resolved owner
-	TCPFlags            [2]uint8         // all flags seen, by direction
-	Transport           uint8            // TCP or UDP
-	Local               Local
-	StartSeen           bool // TCP: the SYN or the SYN-ACK was seen; UDP: always
-	Judged              bool // Judgement is what Config.Judge said; else it is only a placeholder
-	Ended               bool // FIN, RST, idle or end of capture; a later packet may take it back
+	// What every packet touches comes first, so that it shares cache lines.
+	key       key
+	touched   int64     // table clock at the last packet
+	queued    int64     // table clock when put to the end of its list
+	LastSeen  int64     // nanoseconds since 1970, by the packets' clock
+	Packets   [2]uint64 // by direction
+	Bytes     [2]uint64 // payload bytes on the wire by direction, retransmissions included
+	sample    *sample   // nil before the first payload byte and after the last judgement
+	base      [2]uint32 // sequence number of the first payload byte, where based
+	iface     [2]int32  // the interface that a direction is followed on
+	TCPFlags  [2]uint8  // all flags seen, by direction
+	Transport uint8     // TCP or UDP
+	Local     Local
+	StartSeen bool // TCP: the SYN or the SYN-ACK was seen; UDP: always
+	Judged    bool // Judgement is what Config.Judge said; else it is only a placeholder
+	Ended     bool // FIN, RST, idle or end of capture; a later packet may take it back
 
 	clientLow   bool    // the client is the key's low end
 	based       [2]bool // base is known
@@ -53,14 +57,13 @@ type Flow struct {
 	processRank uint8
 	class       class
 	listed      bool
-	key         key
-	base        [2]uint32 // sequence number of the first payload byte, where based
-	iface       [2]int32  // the interface that a direction is followed on
-	opened      int64     // table clock
-	touched     int64     // table clock at the last packet
-	queued      int64     // table clock when put to the end of its list
-	sample      *sample   // nil before the first payload byte and after the last judgement
-	prev, next  *Flow
+
+	FirstSeen  int64 // as LastSeen
+	opened     int64 // table clock
+	prev, next *Flow
+	Process    *capture.Process // what the packets said of the owner; nil when they said nothing
+	Owner      any              // the sensor's: the resolved owner
+	Judgement  conformance.Judgement
 }
 
 // Client and Server are the flow's ends.
@@ -68,7 +71,7 @@ func (f *Flow) Client() netip.AddrPort { return f.key.end(f.clientLow) }
 func (f *Flow) Server() netip.AddrPort { return f.key.end(!f.clientLow) }
 
 // IPv6 says whether the flow's packets were IPv6.
-func (f *Flow) IPv6() bool { return f.key.ipv6 != 0 }
+func (f *Flow) IPv6() bool { return f.key.ipv6() }
 
 // CommunityID is the flow's hash as other tools compute it.
 func (f *Flow) CommunityID() string { return CommunityID(f.Transport, f.Client(), f.Server()) }
@@ -76,43 +79,35 @@ func (f *Flow) CommunityID() string { return CommunityID(f.Transport, f.Client()
 // Alert says whether the flow was judged to be an alert.
 func (f *Flow) Alert() bool { return f.Judgement.Verdict.Alert() }
 
-// key is a 5-tuple with its ends in order, so that both directions share it.
-type key struct {
-	lo, hi         [16]byte
-	loPort, hiPort uint16
-	transport      uint16
-	ipv6           uint16
-}
+// key is a 5-tuple with its ends in order, so that both directions share it: the low end's address, the high end's, and in
+// one word the low end's port, the high end's, the transport and whether it is IPv6.
+type key [5]uint64
 
 // keyOf also says whether the packet was sent by the low end.
 func keyOf(h *Header) (k key, fromLow bool) {
+	src := [2]uint64{binary.BigEndian.Uint64(h.Src[:]), binary.BigEndian.Uint64(h.Src[8:])}
+	dst := [2]uint64{binary.BigEndian.Uint64(h.Dst[:]), binary.BigEndian.Uint64(h.Dst[8:])}
+	kind := uint64(h.Transport) << 8
 	if h.IPv6 {
-		k.ipv6 = 1
+		kind |= 1
 	}
-	k.transport = uint16(h.Transport)
-	if less(h) {
-		k.lo, k.hi, k.loPort, k.hiPort = h.Src, h.Dst, h.SrcPort, h.DstPort
-		return k, true
+	if src[0] < dst[0] || src[0] == dst[0] && (src[1] < dst[1] || src[1] == dst[1] && h.SrcPort <= h.DstPort) {
+		return key{src[0], src[1], dst[0], dst[1], uint64(h.SrcPort)<<48 | uint64(h.DstPort)<<32 | kind}, true
 	}
-	k.lo, k.hi, k.loPort, k.hiPort = h.Dst, h.Src, h.DstPort, h.SrcPort
-	return k, false
+	return key{dst[0], dst[1], src[0], src[1], uint64(h.DstPort)<<48 | uint64(h.SrcPort)<<32 | kind}, false
 }
 
-func less(h *Header) bool {
-	for i := 0; i < 16; i += 8 {
-		a, b := binary.BigEndian.Uint64(h.Src[i:]), binary.BigEndian.Uint64(h.Dst[i:])
-		if a != b {
-			return a < b
-		}
-	}
-	return h.SrcPort <= h.DstPort
-}
+func (k *key) ipv6() bool { return k[4]&1 != 0 }
 
 func (k *key) end(low bool) netip.AddrPort {
-	if low {
-		return addrPort(k.lo, k.ipv6 != 0, k.loPort)
+	at, port := 0, uint16(k[4]>>48)
+	if !low {
+		at, port = 2, uint16(k[4]>>32)
 	}
-	return addrPort(k.hi, k.ipv6 != 0, k.hiPort)
+	var a [16]byte
+	binary.BigEndian.PutUint64(a[:], k[at])
+	binary.BigEndian.PutUint64(a[8:], k[at+1])
+	return addrPort(a, k.ipv6(), port)
 }
 
 // direction of a packet, by which end sent it.

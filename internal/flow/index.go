@@ -1,25 +1,36 @@
 package flow
 
-import "hash/maphash"
+import "math/rand/v2"
 
 // minSlots is an index's first size; sizes are powers of two.
 const minSlots = 64
 
 // index finds flows by key: open addressing with linear probing. Beside Go's own map it saves the second copy of each key,
-// which is more than a tenth of what a flow may cost, and one cache miss. The hash is seeded, so that nobody outside can
-// choose ports that collide.
+// which is more than a tenth of what a flow may cost, and one cache miss.
 type index struct {
-	seed   maphash.Seed
+	salt   [11]uint64 // drawn for each index, so that nobody outside can choose ports that collide
 	hashes []uint32
 	flows  []*Flow // nil: free
 	count  int
 }
 
 func newIndex() index {
-	return index{seed: maphash.MakeSeed(), hashes: make([]uint32, minSlots), flows: make([]*Flow, minSlots)}
+	x := index{hashes: make([]uint32, minSlots), flows: make([]*Flow, minSlots)}
+	for i := range x.salt {
+		x.salt[i] = rand.Uint64()
+	}
+	return x
 }
 
-func (x *index) hash(k *key) uint32 { return uint32(maphash.Comparable(x.seed, *k)) }
+// hash is Multilinear-HM of Lemire and Kaser, "Strongly universal string hashing is fast" (The Computer Journal 57, 2014): whatever
+// two keys a sender chooses, they collide with a chance of 1 in 2^32, since the salt is secret.
+func (x *index) hash(k *key) uint32 {
+	sum := x.salt[10]
+	for i, w := range k {
+		sum += (x.salt[2*i] + w>>32) * (x.salt[2*i+1] + w&0xffffffff)
+	}
+	return uint32(sum >> 32)
+}
 
 // find is the flow of key k, or nil.
 func (x *index) find(k *key) *Flow {

@@ -14,7 +14,7 @@ func TestIndex(t *testing.T) {
 	x, want := newIndex(), map[key]*Flow{}
 	var all []*Flow
 	for i := range 200_000 {
-		k := key{loPort: uint16(rnd.IntN(3000)), hi: [16]byte{byte(rnd.IntN(2))}}
+		k := key{2: uint64(rnd.IntN(2)), 4: uint64(rnd.IntN(3000)) << 48}
 		switch {
 		case i%60_000 > 40_000 || rnd.IntN(3) == 0: // takes most of them out again now and then
 			if len(all) == 0 {

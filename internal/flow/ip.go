@@ -48,8 +48,8 @@ func (d *decoder) ipv4(b []byte) error {
 }
 
 func mapIPv4(a *[16]byte, b []byte) {
-	*a = [16]byte{10: 0xff, 11: 0xff}
-	copy(a[12:], b)
+	binary.BigEndian.PutUint64(a[:], 0)
+	binary.BigEndian.PutUint64(a[8:], 0xffff<<32|uint64(binary.BigEndian.Uint32(b)))
 }
 
 func (d *decoder) ipv6(b []byte) error {

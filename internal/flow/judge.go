@@ -200,6 +200,9 @@ func (t *Table) remove(f *Flow) {
 	if t.config.Removed != nil {
 		t.config.Removed(f)
 	}
+	if t.config.Recycle {
+		t.spare, f.next = f, t.spare
+	}
 }
 
 // evict makes room for one flow. What was long judged benign goes first, then what never said anything; what may still

@@ -31,8 +31,10 @@ type Config struct {
 	Judge func(f *Flow, c *conformance.Conversation) conformance.Judgement
 	// Opened is called with each new flow, after its first packet was counted.
 	Opened func(f *Flow)
-	// Removed is called with each flow that leaves the table, after its last judgement. The flow may be kept.
+	// Removed is called with each flow that leaves the table, after its last judgement. The flow may be kept, unless Recycle is set.
 	Removed func(f *Flow)
+	// Recycle uses the memory of removed flows for new ones.
+	Recycle bool
 
 	// Memory bounds all flow state, in bytes: half for flows, at MaxFlowBytes each, half for their first bytes. At least 1 MiB.
 	Memory int
@@ -77,6 +79,7 @@ type Table struct {
 	swept    int64
 	flows    index
 	lists    lists
+	spare    *Flow // removed ones to be used again, by next
 	count    int
 	maxFlows int
 	pool     pool
@@ -208,7 +211,8 @@ func (t *Table) open(k key, fromLow bool, h *Header, p *capture.Packet) *Flow {
 	if t.count >= t.maxFlows {
 		t.evict()
 	}
-	f := &Flow{key: k, clientLow: fromLow, Transport: h.Transport, FirstSeen: p.Time, LastSeen: p.Time}
+	f := t.newFlow()
+	f.key, f.clientLow, f.Transport, f.FirstSeen, f.LastSeen = k, fromLow, h.Transport, p.Time, p.Time
 	if h.Transport == TCP && h.Flags&(SYN|ACK) == SYN|ACK {
 		f.clientLow = !fromLow
 	}
@@ -219,6 +223,16 @@ func (t *Table) open(k key, fromLow bool, h *Header, p *capture.Packet) *Flow {
 	t.count++
 	t.stats.Opened++
 	t.lists.put(f, bare, t.clock.now)
+	return f
+}
+
+func (t *Table) newFlow() *Flow {
+	f := t.spare
+	if f == nil {
+		return new(Flow)
+	}
+	t.spare = f.next
+	*f = Flow{}
 	return f
 }
 

@@ -41,6 +41,13 @@ func Judge(ctx context.Context, file string, settings config.Config, owners *Ind
 	return r.flows, err
 }
 
+// Count is Judge, but keeps only how often each verdict was given: a long capture takes no more memory than a short one.
+func Count(ctx context.Context, file string, settings config.Config) (map[conformance.Verdict]int, error) {
+	counts := map[conformance.Verdict]int{}
+	err := judgeFile(ctx, file, settings, nil, func(f *flow.Flow) { counts[f.Judgement.Verdict]++ })
+	return counts, err
+}
+
 // reader turns one capture file into judged flows.
 type reader struct {
 	file     string
@@ -50,29 +57,36 @@ type reader struct {
 }
 
 func (r *reader) read(ctx context.Context, progress func(Progress)) error {
-	source, err := capture.OpenFile(r.file)
+	err := judgeFile(ctx, r.file, r.settings, progress, func(f *flow.Flow) { r.flows = append(r.flows, r.convert(f)) })
+	slices.SortStableFunc(r.flows, func(a, b Flow) int {
+		return cmp.Or(cmp.Compare(a.opened, b.opened), strings.Compare(a.CommunityID, b.CommunityID))
+	})
+	return err
+}
+
+// judgeFile calls done with each flow of a file, as they leave the table; done must not keep it. Progress may be nil.
+func judgeFile(ctx context.Context, file string, settings config.Config, progress func(Progress), done func(*flow.Flow)) error {
+	source, err := capture.OpenFile(file)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = source.Close() }()
 	var panicked error
 	table := flow.New(flow.Config{
-		Judge:   judging(r.settings, func(err error) { panicked = err }),
-		Removed: func(f *flow.Flow) { r.flows = append(r.flows, r.convert(f)) },
-		Memory:  max(offlineMemory, int(r.settings.MemoryBudget)),
+		Judge:   judging(settings, func(err error) { panicked = err }),
+		Removed: done,
+		Recycle: true,
+		Memory:  max(offlineMemory, int(settings.MemoryBudget)),
 		Least:   randomness.MaxSample, // nobody waits, and an answer from less would be asked for again
 	})
 	err = replay(ctx, source, table, func(packets uint64) {
 		if progress != nil {
-			progress(Progress{r.file, packets, table.Stats().Flows + len(r.flows)})
+			progress(Progress{file, packets, int(table.Stats().Opened)})
 		}
 	})
 	table.Close()
-	slices.SortStableFunc(r.flows, func(a, b Flow) int {
-		return cmp.Or(cmp.Compare(a.opened, b.opened), strings.Compare(a.CommunityID, b.CommunityID))
-	})
 	if err == nil && panicked != nil {
-		err = fmt.Errorf("%s: %w", r.file, panicked)
+		err = fmt.Errorf("%s: %w", file, panicked)
 	}
 	return err
 }
