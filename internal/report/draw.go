@@ -42,14 +42,14 @@ type halfView struct {
 	Name    string
 	Cells   []rect
 	Ends    []float64
-	Header  float64 // width of the clear header
+	Header  float64 // end of the clear header; 0 without one
 	Width   float64
 	Caption string
 }
 
 // A cell of the map is this wide and high.
 const (
-	cellWidth  = 12.0
+	cellWidth  = 6.0
 	cellHeight = 26.0
 )
 
@@ -90,7 +90,7 @@ func (h half) view(name string, header int) halfView {
 	v := halfView{Name: name, Width: cellWidth * float64(len(h.windows)), Header: cellWidth / window * float64(header)}
 	least := 2.0
 	for i, ratio := range h.windows {
-		v.Cells = append(v.Cells, rect{X: cellWidth * float64(i), W: cellWidth - 1, H: cellHeight, Class: heat(ratio),
+		v.Cells = append(v.Cells, rect{X: cellWidth * float64(i), W: cellWidth - 0.5, H: cellHeight, Class: heat(ratio),
 			Title: fmt.Sprintf("bytes %d to %d: entropy %.2f of uniform", i*window, min((i+1)*window, h.bytes)-1, ratio)})
 		least = min(least, ratio)
 	}
@@ -156,6 +156,7 @@ type population struct {
 	Flows            int
 	Counts           []count
 	Width, Height    float64
+	BoxW, BoxH       float64 // with room for the labels
 	Caption          string
 }
 
@@ -169,6 +170,7 @@ func (s *Shapes) population(threshold float64) population {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p := population{Width: popWidth * gridX, Height: popHeight * gridY}
+	p.BoxW, p.BoxH = p.Width+60, p.Height+36
 	var most uint32 = 1
 	var sums [classes]int
 	for x := range s.grid {

@@ -14,7 +14,7 @@ import (
 // Bounds of what is kept of flows.
 const (
 	maxShapes = 1000
-	window    = 32   // bytes a cell of the map of first bytes
+	window    = 16   // bytes a cell of the map of first bytes
 	mapped    = 2048 // bytes of a direction that the map shows
 )
 
