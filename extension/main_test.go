@@ -22,6 +22,7 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"cipherlens.ext":  main,
 		"panicking.ext":   func() { os.Exit(panicking(os.Args[1:])) },
+		"replaying.ext":   func() { os.Exit(replaying(os.Args[1:])) },
 		"implant.ext":     func() { exit(implant()) },
 		"namespace.ext":   func() { exit(inNamespace(os.Args[1])) },
 		"initialised.ext": func() { os.Exit(initialised(os.Args[1:])) },

@@ -118,10 +118,13 @@ func (s *safeBuffer) String() string {
 }
 
 // start starts an extension with exactly the flags that osqueryd's autoload passes, and waits until it is registered.
-func (c core) start(t *testing.T, name string) *child {
+func (c core) start(t *testing.T, name string) *child { return c.startWith(t, name) }
+
+// startWith is start with more variables in the extension's environment.
+func (c core) startWith(t *testing.T, name string, environment ...string) *child {
 	e := &child{cmd: exec.Command(name, "--socket", c.socket, "--timeout", "10", "--interval", "3", "--verbose"), log: &safeBuffer{}, done: make(chan error, 1)}
 	e.cmd.Stdout, e.cmd.Stderr = e.log, e.log
-	e.cmd.Env = append(os.Environ(), "CIPHERLENS_CONFIG="+filepath.Join(t.TempDir(), "none.yaml"))
+	e.cmd.Env = append(os.Environ(), append(environment, "CIPHERLENS_CONFIG="+filepath.Join(t.TempDir(), "none.yaml"))...)
 	require.NoError(t, e.cmd.Start())
 	go func() { e.done <- e.cmd.Wait() }()
 	t.Cleanup(func() {

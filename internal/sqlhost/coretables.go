@@ -119,8 +119,11 @@ func (h *Host) flags() []flag {
 		{"extensions_timeout", "string", strconv.Itoa(int(h.opts.ExtensionsTimeout.Seconds())), "3"},
 		{"extensions_default_index", "bool", "true", "true"},
 	}
-	for _, name := range slices.Sorted(maps.Keys(h.opts.Flags)) {
-		list = append(list, flag{name, "string", h.opts.Flags[name], ""})
+	h.mu.Lock()
+	set := h.opts.Flags // replaced as a whole, never written to
+	h.mu.Unlock()
+	for _, name := range slices.Sorted(maps.Keys(set)) {
+		list = append(list, flag{name, "string", set[name], ""})
 	}
 	return list
 }

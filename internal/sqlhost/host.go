@@ -178,6 +178,13 @@ func (h *Host) Attach(name string, plugins ...osquery.OsqueryPlugin) error {
 	return nil
 }
 
+// SetFlags replaces Options.Flags, as a refreshed configuration's options do in osqueryd.
+func (h *Host) SetFlags(flags map[string]string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.opts.Flags = maps.Clone(flags)
+}
+
 // Close tells every extension on the socket to shut down, stops serving, and frees SQLite. It waits for running queries.
 func (h *Host) Close() error { return h.end((*manager).close) }
 
