@@ -6,7 +6,7 @@ EXT          = build/cipherlens.ext
 
 export CGO_ENABLED = 0
 
-.PHONY: all build demo test lint cross generate corpus samples bench bench-linkage bench-flows fuzz dist dist-test clean
+.PHONY: all build demo test lint cross generate corpus samples bench bench-linkage bench-flows bench-packs fuzz dist dist-test clean
 
 all: build
 
@@ -78,6 +78,10 @@ bench-linkage:
 ## bench-flows: packets a second through read, decode, flow and judge, beside nDPI's ndpiReader on the same capture
 bench-flows: build
 	@./testdata/bench-flows.sh
+
+## bench-packs: the time of every query of every pack on a made host with 500 jobs, 800 processes and 5,000 flows (1 s each at most)
+bench-packs:
+	@$(GO) test -run '^$$' -bench '^BenchmarkPacks$$' -benchtime 3x ./extension
 
 ## fuzz: every fuzz target for FUZZTIME (a minute)
 FUZZTIME ?= 1m
