@@ -6,7 +6,7 @@ EXT          = build/cipherlens.ext
 
 export CGO_ENABLED = 0
 
-.PHONY: all build demo test lint cross generate corpus samples bench bench-linkage bench-flows bench-report fuzz dist dist-test clean
+.PHONY: all build demo test lint cross generate corpus samples bench bench-linkage bench-flows bench-packs bench-report fuzz dist dist-test clean
 
 all: build
 
@@ -83,6 +83,10 @@ bench-flows: build
 ## bench-report: opening the report's page of 100,000 flows in Chromium
 bench-report:
 	cd testdata && $(GO) test -run '^$$' -bench '^BenchmarkOpen$$' -benchtime 5x ./reportpage
+
+## bench-packs: the time of every query of every pack on a made host with 500 jobs, 800 processes and 5,000 flows (1 s each at most)
+bench-packs:
+	@$(GO) test -run '^$$' -bench '^BenchmarkPacks$$' -benchtime 3x ./extension
 
 ## fuzz: every fuzz target for FUZZTIME (a minute)
 FUZZTIME ?= 1m
