@@ -6,7 +6,7 @@ EXT          = build/cipherlens.ext
 
 export CGO_ENABLED = 0
 
-.PHONY: all build demo test lint cross generate corpus samples bench bench-linkage bench-flows fuzz dist dist-test clean
+.PHONY: all build demo test lint cross generate corpus samples bench bench-linkage bench-flows bench-packs bench-report fuzz dist dist-test clean
 
 all: build
 
@@ -29,6 +29,7 @@ demo: build
 ## test: every test of every module here
 test: build
 	$(GO) test ./...
+	cd testdata && $(GO) test ./...
 
 ## lint: gofmt, vet, staticcheck, go.mod
 lint:
@@ -78,6 +79,14 @@ bench-linkage:
 ## bench-flows: packets a second through read, decode, flow and judge, beside nDPI's ndpiReader on the same capture
 bench-flows: build
 	@./testdata/bench-flows.sh
+
+## bench-report: opening the report's page of 100,000 flows in Chromium
+bench-report:
+	cd testdata && $(GO) test -run '^$$' -bench '^BenchmarkOpen$$' -benchtime 5x ./reportpage
+
+## bench-packs: the time of every query of every pack on a made host with 500 jobs, 800 processes and 5,000 flows (1 s each at most)
+bench-packs:
+	@$(GO) test -run '^$$' -bench '^BenchmarkPacks$$' -benchtime 3x ./extension
 
 ## fuzz: every fuzz target for FUZZTIME (a minute)
 FUZZTIME ?= 1m

@@ -20,6 +20,7 @@ type benchOptions struct {
 	settings *config.Store
 	log      *slog.Logger
 	progress func(sensor.Progress) // called while captures are read; may be nil
+	inspect  sensor.Inspector      // looks on while captures are judged; may be nil
 }
 
 // bench is everything wired together: one analysed host, its sensor, its tables.
@@ -36,7 +37,7 @@ func newBench(o benchOptions) (*bench, error) {
 		return nil, err
 	}
 	images := image.NewAnalyzer(root)
-	s := sensor.New(sensor.Options{Root: root, Captures: o.captures, Live: o.live, Settings: o.settings, Images: images, Log: o.log, Progress: o.progress})
+	s := sensor.New(sensor.Options{Root: root, Captures: o.captures, Live: o.live, Settings: o.settings, Images: images, Log: o.log, Progress: o.progress, Inspect: o.inspect})
 	evidence := tables.Trusting(images, func() []string { return o.settings.Current().TrustedCryptoLibs })
 	b := &bench{root: root, settings: o.settings, sensor: s}
 	for _, p := range tables.Plugins(o.log,

@@ -120,7 +120,7 @@ func findingTable(row sqlhost.Row) string {
 		{"why not TLS", why(at)},
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s  %s", strings.ToUpper(at("severity")), cmp.Or(at("launchd_label"), at("path"), at("process_name"), at("remote_address")))
+	fmt.Fprintf(&b, "%s  %s", strings.ToUpper(at("severity")), cmp.Or(at("launchd_label"), at("systemd_unit"), at("path"), at("process_name"), at("remote_address")))
 	for _, l := range lines {
 		fmt.Fprintf(&b, "\n  %-12s %s", l[0], l[1])
 	}
@@ -129,13 +129,14 @@ func findingTable(row sqlhost.Row) string {
 }
 
 func job(at func(string) string) string {
-	if at("launchd_label") == "" {
+	name, declared := cmp.Or(at("launchd_label"), at("systemd_unit")), cmp.Or(at("plist_path"), at("unit_path"))
+	if name == "" {
 		return "none that is known"
 	}
-	if at("plist_path") == "" {
-		return at("launchd_label")
+	if declared == "" {
+		return name
 	}
-	return at("launchd_label") + " (" + at("plist_path") + ")"
+	return name + " (" + declared + ")"
 }
 
 func signer(at func(string) string) string {

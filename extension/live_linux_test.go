@@ -100,6 +100,6 @@ func TestLiveFinding(t *testing.T) {
 	require.NoError(t, err, "%s", out)
 	implant, err := exec.LookPath("implant.ext")
 	require.NoError(t, err)
-	require.Regexp(t, `"name":"pack_an0402_detection".*"path":"`+implant+`","pid":"[1-9]\d*".*"remote_address":"203.0.113.7".*"verdict":"tls_mimic"`, string(results))
+	require.Regexp(t, `"name":"pack_an0402_detection".*"path":"`+implant+`",.*"pid":"[1-9]\d*".*"remote_address":"203.0.113.7".*"verdict":"tls_mimic"`, string(results))
 	require.Contains(t, string(out), "1 finding.")
 }

@@ -74,7 +74,7 @@ Without osquery, its commands look at capture files, at a mounted macOS volume, 
 // commands make the subcommands.
 var commands = []func() *cobra.Command{
 	newSpecCommand, newAttachCommand,
-	newRunCommand, newQueryCommand, newFlowsCommand, newVersionCommand,
+	newRunCommand, newQueryCommand, newFlowsCommand, newReportCommand, newVersionCommand,
 	newAllowlistCommand,
 }
 

@@ -23,6 +23,7 @@ type subject struct {
 	captures []string
 	config   string
 	verbose  bool
+	inspect  sensor.Inspector // looks on while captures are judged; may be nil
 }
 
 func (s *subject) flags(cmd *cobra.Command) {
@@ -50,7 +51,7 @@ func (s *subject) open(ctx context.Context, cmd *cobra.Command) (*session, error
 	stderr := cmd.ErrOrStderr()
 	show := newProgress(stderr, len(s.captures))
 	log := newLogger(lineClearer{stderr, show}, slog.LevelWarn, s.verbose)
-	b, err := newBench(benchOptions{root: s.root, captures: s.captures, live: s.live(), settings: settings, log: log, progress: show.capture})
+	b, err := newBench(benchOptions{root: s.root, captures: s.captures, live: s.live(), settings: settings, log: log, progress: show.capture, inspect: s.inspect})
 	if err != nil {
 		return nil, err
 	}

@@ -27,12 +27,36 @@ type Query struct {
 	SQL            string
 	Description    string
 	Attack         string // ATT&CK ids
+	Kind           string // one of the kinds below
 	Platform       string // comma-separated, as osquery reads it
-	Interval       int    // seconds
+	Interval       int    // seconds; 0 is a live query, which nothing schedules
 	Snapshot       bool
 	Removed        bool // log removed rows too
 	FalsePositives string
 	Response       string
+}
+
+// The kinds of query. On a host where nothing is wrong, findings and figures have no rows.
+const (
+	Finding   = "finding"   // a row is an alert
+	Figures   = "figures"   // the traffic behind alerts, measured
+	Inventory = "inventory" // what could, to compare findings with
+	Evidence  = "evidence"  // what the host can see
+	Response  = "response"  // everything about one value that is pasted
+)
+
+// Names gives the packs that are folders of dir.
+func Names(dir fs.FS) ([]string, error) {
+	files, err := fs.Glob(dir, "*/*.sql")
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, file := range files {
+		names = append(names, path.Dir(file))
+	}
+	slices.Sort(names)
+	return slices.Compact(names), nil
 }
 
 // ParseQuery reads one SQL file: a header of "-- key: value" lines (a line indented further continues the value), then the statement. Every field
@@ -63,16 +87,27 @@ func ParseQuery(name string, data []byte) (Query, error) {
 	if q.SQL == "" || strings.Contains(q.SQL, ";") {
 		return Query{}, fmt.Errorf("packs: %s: one statement without semicolon is needed", name)
 	}
+	if at := strings.IndexFunc(string(data), func(r rune) bool { return r > 0x7e || r == '$' }); at >= 0 {
+		return Query{}, fmt.Errorf("packs: %s: offset %d: only ASCII without $, which Fleet would take for a variable", name, at)
+	}
 	return q, nil
 }
 
 func (q *Query) fill(header map[string]string) (err error) {
 	for field, to := range map[string]*string{"description": &q.Description, "attack": &q.Attack, "platform": &q.Platform,
-		"false_positives": &q.FalsePositives, "response": &q.Response} {
+		"kind": &q.Kind, "false_positives": &q.FalsePositives, "response": &q.Response} {
 		if *to = header[field]; *to == "" {
 			return fmt.Errorf("%s: missing", field)
 		}
 		delete(header, field)
+	}
+	if !slices.Contains([]string{Finding, Figures, Inventory, Evidence, Response}, q.Kind) {
+		return fmt.Errorf("kind: %q is none of finding, figures, inventory, evidence, response", q.Kind)
+	}
+	for word := range strings.SplitSeq(q.Platform, ",") {
+		if word != "darwin" && word != "linux" {
+			return fmt.Errorf("platform: %q is neither darwin nor linux", word)
+		}
 	}
 	if q.Interval, err = strconv.Atoi(header["interval"]); err != nil || q.Interval < 0 || q.Interval > 604800 {
 		return fmt.Errorf("interval: %q is not a number of seconds up to a week", header["interval"])
@@ -142,9 +177,12 @@ func Build(dir fs.FS, name string) ([]byte, error) {
 		return nil, err
 	}
 	pack := struct {
-		Queries map[string]packQuery `json:"queries"`
-	}{map[string]packQuery{}}
+		Platform string               `json:"platform"`
+		Queries  map[string]packQuery `json:"queries"`
+	}{Queries: map[string]packQuery{}}
+	var platforms []string
 	for _, q := range queries {
+		platforms = append(platforms, strings.Split(q.Platform, ",")...)
 		out := packQuery{Query: q.SQL, Interval: q.Interval, Platform: q.Platform, Description: q.Description, Value: q.Attack}
 		if q.Snapshot {
 			out.Snapshot = &q.Snapshot
@@ -153,6 +191,8 @@ func Build(dir fs.FS, name string) ([]byte, error) {
 		}
 		pack.Queries[q.Name] = out
 	}
+	slices.Sort(platforms)
+	pack.Platform = strings.Join(slices.Compact(platforms), ",")
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)

@@ -18,6 +18,9 @@ const (
 	maxBlock  = 512 << 10 // a pcapng block that is looked at: a packet with its options
 )
 
+// countEvery is how many packets Stats may lag behind while a file is read.
+const countEvery = 1 << 10
+
 // OpenFile opens a pcap or pcapng file of any byte order and resolution. A file that is no capture, or no regular file, is an error that
 // says what it is instead; nothing is waited for. "-" is the standard input, which may be a pipe: there Next waits as long as
 // the writer does, and Close does not wake it.
@@ -74,7 +77,8 @@ type file struct {
 	closer  io.Closer
 	in      window
 	tap     unwrapper
-	packets atomic.Uint64
+	given   uint64        // packets
+	packets atomic.Uint64 // the same, as Stats may know it: brought up now and then, since that costs more than to read a packet
 	dropped atomic.Uint64
 	skipped atomic.Uint64
 	closed  atomic.Bool
@@ -143,8 +147,16 @@ func (f *file) deliver(p *Packet) bool {
 		f.skipped.Add(1)
 		return false
 	}
-	f.packets.Add(1)
+	if f.given++; f.given%countEvery == 0 {
+		f.packets.Store(f.given)
+	}
 	return true
+}
+
+// ended gives the error that ends a file, with all packets counted.
+func (f *file) ended(err error) error {
+	f.packets.Store(f.given)
+	return err
 }
 
 // InterfaceName implements InterfaceNamer.

@@ -48,10 +48,10 @@ func (f *pcapFile) readHeader() error {
 func (f *pcapFile) Next(p *Packet) error {
 	for {
 		if f.closed.Load() {
-			return io.EOF
+			return f.ended(io.EOF)
 		}
 		if err := f.read(p); err != nil {
-			return err
+			return f.ended(err)
 		}
 		if f.deliver(p) {
 			return nil
@@ -81,9 +81,9 @@ func (f *pcapFile) read(p *Packet) error {
 	if err != nil {
 		return f.fail(at, "packet", unexpected(err))
 	}
-	*p = Packet{
-		Time: int64(seconds)*1e9 + int64(fraction)*f.tick, LinkType: f.link, Data: data, Length: int(length), Direction: direction,
-	}
+	p.Time, p.LinkType = int64(seconds)*1e9+int64(fraction)*f.tick, f.link
+	p.Data, p.Length = data, int(length)
+	p.Direction, p.Interface, p.Process = direction, 0, nil
 	return nil
 }
 

@@ -44,11 +44,11 @@ type ngInterface struct {
 func (f *pcapngFile) Next(p *Packet) error {
 	for {
 		if f.closed.Load() {
-			return io.EOF
+			return f.ended(io.EOF)
 		}
 		found, err := f.readBlock(p)
 		if err != nil {
-			return err
+			return f.ended(err)
 		}
 		if found && f.deliver(p) {
 			return nil

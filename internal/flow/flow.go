@@ -83,18 +83,20 @@ func (f *Flow) Alert() bool { return f.Judgement.Verdict.Alert() }
 // one word the low end's port, the high end's, the transport and whether it is IPv6.
 type key [5]uint64
 
-// keyOf also says whether the packet was sent by the low end.
-func keyOf(h *Header) (k key, fromLow bool) {
-	src := [2]uint64{binary.BigEndian.Uint64(h.Src[:]), binary.BigEndian.Uint64(h.Src[8:])}
-	dst := [2]uint64{binary.BigEndian.Uint64(h.Dst[:]), binary.BigEndian.Uint64(h.Dst[8:])}
+// of makes k the key of a packet, and says whether that was sent by the low end.
+func (k *key) of(h *Header) (fromLow bool) {
+	src, from := binary.BigEndian.Uint64(h.Src[:]), binary.BigEndian.Uint64(h.Src[8:])
+	dst, to := binary.BigEndian.Uint64(h.Dst[:]), binary.BigEndian.Uint64(h.Dst[8:])
 	kind := uint64(h.Transport) << 8
 	if h.IPv6 {
 		kind |= 1
 	}
-	if src[0] < dst[0] || src[0] == dst[0] && (src[1] < dst[1] || src[1] == dst[1] && h.SrcPort <= h.DstPort) {
-		return key{src[0], src[1], dst[0], dst[1], uint64(h.SrcPort)<<48 | uint64(h.DstPort)<<32 | kind}, true
+	if src < dst || src == dst && (from < to || from == to && h.SrcPort <= h.DstPort) {
+		k[0], k[1], k[2], k[3], k[4] = src, from, dst, to, uint64(h.SrcPort)<<48|uint64(h.DstPort)<<32|kind
+		return true
 	}
-	return key{dst[0], dst[1], src[0], src[1], uint64(h.DstPort)<<48 | uint64(h.SrcPort)<<32 | kind}, false
+	k[0], k[1], k[2], k[3], k[4] = dst, to, src, from, uint64(h.DstPort)<<48|uint64(h.SrcPort)<<32|kind
+	return false
 }
 
 func (k *key) ipv6() bool { return k[4]&1 != 0 }

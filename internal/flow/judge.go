@@ -182,11 +182,20 @@ func (t *Table) end(f *Flow) {
 	f.Ended = true
 	switch s := f.sample; {
 	case s == nil:
-	case f.Judgement.Stable && s.judged == s.inOrder() && !s.missing():
+	case f.Judgement.Stable && !s.missing() && !t.grown(s):
 		f.Judgement.Final = true
 	default:
 		t.judge(f, true)
 	}
+}
+
+// grown says whether a flow that ends has more bytes than were judged, so many that they are worth another look: as many again
+// where Config.Least had the first look wait for plenty.
+func (t *Table) grown(s *sample) bool {
+	if t.config.Least > 0 {
+		return s.inOrder() >= 2*s.judged
+	}
+	return s.inOrder() > s.judged
 }
 
 // remove takes a flow from the table.

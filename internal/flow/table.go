@@ -86,7 +86,8 @@ type Table struct {
 	samples  []*sample // free ones
 	made     int       // samples, ever
 	maxMade  int
-	header   Header
+	header   Header // of the packet at hand
+	key      key    // its flow's
 	stats    Stats
 	names    names
 
@@ -146,15 +147,16 @@ func (t *Table) add(p *capture.Packet) {
 		t.skip(err)
 		return
 	}
-	k, fromLow := keyOf(h)
-	f := t.flows.find(&k)
+	k := &t.key
+	fromLow := k.of(h)
+	f := t.flows.find(k)
 	if f != nil && t.superseded(f, fromLow, h) {
 		t.conclude(f)
 		f = nil
 	}
 	opened := f == nil
 	if opened {
-		f = t.open(k, fromLow, h, p)
+		f = t.open(*k, fromLow, h, p)
 	}
 	dir := f.direction(fromLow)
 	if f.Transport == UDP && t.duplicate(f, dir, p) {

@@ -44,44 +44,69 @@ func Judge(ctx context.Context, file string, settings config.Config, owners *Ind
 // Count is Judge, but keeps only how often each verdict was given: a long capture takes no more memory than a short one.
 func Count(ctx context.Context, file string, settings config.Config) (map[conformance.Verdict]int, error) {
 	counts := map[conformance.Verdict]int{}
-	err := judgeFile(ctx, file, settings, nil, func(f *flow.Flow) { counts[f.Judgement.Verdict]++ })
+	err := judgeFile(ctx, file, settings, judgeHooks{done: func(f *flow.Flow) { counts[f.Judgement.Verdict]++ }})
 	return counts, err
+}
+
+// Inspector looks at the flows of captures while these are judged.
+type Inspector interface {
+	// Judged is called with each judgement of a flow and what it stands on; c must not be kept.
+	Judged(f *flow.Flow, c *conformance.Conversation, j *conformance.Judgement)
+	// Removed is called when no more judgements of f will come, with what the tables show of it; neither must be kept.
+	Removed(f *flow.Flow, out *Flow)
 }
 
 // reader turns one capture file into judged flows.
 type reader struct {
 	file     string
 	settings config.Config
-	owners   *Index // nil without a root
+	owners   *Index    // nil without a root
+	inspect  Inspector // may be nil
 	flows    []Flow
 }
 
 func (r *reader) read(ctx context.Context, progress func(Progress)) error {
-	err := judgeFile(ctx, r.file, r.settings, progress, func(f *flow.Flow) { r.flows = append(r.flows, r.convert(f)) })
+	err := judgeFile(ctx, r.file, r.settings, judgeHooks{progress: progress, inspect: r.inspect, done: func(f *flow.Flow) {
+		r.flows = append(r.flows, r.convert(f))
+		if r.inspect != nil {
+			r.inspect.Removed(f, &r.flows[len(r.flows)-1])
+		}
+	}})
 	slices.SortStableFunc(r.flows, func(a, b Flow) int {
 		return cmp.Or(cmp.Compare(a.opened, b.opened), strings.Compare(a.CommunityID, b.CommunityID))
 	})
 	return err
 }
 
-// judgeFile calls done with each flow of a file, as they leave the table; done must not keep it. Progress may be nil.
-func judgeFile(ctx context.Context, file string, settings config.Config, progress func(Progress), done func(*flow.Flow)) error {
+// judgeHooks are told what becomes of a file's flows; only done must be there.
+type judgeHooks struct {
+	progress func(Progress)
+	inspect  Inspector
+	done     func(*flow.Flow) // a flow leaves the table; it must not be kept
+}
+
+// judgeFile judges the flows of a file.
+func judgeFile(ctx context.Context, file string, settings config.Config, hooks judgeHooks) error {
 	source, err := capture.OpenFile(file)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = source.Close() }()
 	var panicked error
+	decide := judging(settings, func(err error) { panicked = err })
+	if hooks.inspect != nil {
+		decide = inspected(decide, hooks.inspect)
+	}
 	table := flow.New(flow.Config{
-		Judge:   judging(settings, func(err error) { panicked = err }),
-		Removed: done,
+		Judge:   decide,
+		Removed: hooks.done,
 		Recycle: true,
 		Memory:  max(offlineMemory, int(settings.MemoryBudget)),
 		Least:   randomness.MaxSample, // nobody waits, and an answer from less would be asked for again
 	})
 	err = replay(ctx, source, table, func(packets uint64) {
-		if progress != nil {
-			progress(Progress{file, packets, int(table.Stats().Opened)})
+		if hooks.progress != nil {
+			hooks.progress(Progress{file, packets, int(table.Stats().Opened)})
 		}
 	})
 	table.Close()
@@ -89,6 +114,15 @@ func judgeFile(ctx context.Context, file string, settings config.Config, progres
 		err = fmt.Errorf("%s: %w", file, panicked)
 	}
 	return err
+}
+
+// inspected lets an inspector look on.
+func inspected(decide judgeFunc, inspect Inspector) judgeFunc {
+	return func(f *flow.Flow, c *conformance.Conversation) conformance.Judgement {
+		j := decide(f, c)
+		inspect.Judged(f, c, &j)
+		return j
+	}
 }
 
 // replay puts all packets of a source into a table.
@@ -112,8 +146,11 @@ func replay(ctx context.Context, source capture.Source, table *flow.Table, progr
 	}
 }
 
+// judgeFunc judges a flow.
+type judgeFunc = func(*flow.Flow, *conformance.Conversation) conformance.Judgement
+
 // judging is the judge of a flow table under some settings. A panic over one hostile flow leaves that undetermined, and is reported.
-func judging(settings config.Config, report func(error)) func(*flow.Flow, *conformance.Conversation) conformance.Judgement {
+func judging(settings config.Config, report func(error)) judgeFunc {
 	options := conformance.Options{Threshold: settings.PayloadEntropyThreshold}
 	resolvers := newResolvers(settings.DoHResolvers)
 	least := uint64(settings.TrafficVolumeThreshold)

@@ -24,6 +24,7 @@ type Options struct {
 	Images   Images
 	Log      *slog.Logger
 	Progress func(Progress) // called while captures are read; may be nil
+	Inspect  Inspector      // looks on while captures are judged; may be nil
 }
 
 // Sensor watches one host, live or in captures. Its methods are safe for concurrent use.
@@ -64,7 +65,7 @@ func (s *Sensor) Run(ctx context.Context) error {
 		s.index.build(ctx)
 	}
 	for _, file := range s.o.Captures {
-		r := reader{file: file, settings: s.o.Settings.Current(), owners: s.index}
+		r := reader{file: file, settings: s.o.Settings.Current(), owners: s.index, inspect: s.o.Inspect}
 		err := r.read(ctx, s.o.Progress)
 		s.mu.Lock()
 		s.flows = append(s.flows, r.flows...)

@@ -1,36 +1,48 @@
-// Command gen writes packs/<pack>.conf from packs/<pack>/*.sql. It runs in packs/.
+// Command gen writes packs/<pack>.conf from packs/<pack>/*.sql, and the queries' section of docs/packs.md. It runs in packs/.
 package main
 
 import (
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/cipherlens/cipherlens/packs"
 )
 
 func main() {
-	if err := generate("."); err != nil {
+	if err := generate("../docs/packs.md"); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
-func generate(dir string) error {
-	entries, err := os.ReadDir(dir)
+func generate(docs string) error {
+	dir := os.DirFS(".")
+	names, err := packs.Names(dir)
 	if err != nil {
 		return err
 	}
-	for _, e := range entries {
-		if !e.IsDir() || e.Name() == "gen" {
-			continue
-		}
-		conf, err := packs.Build(os.DirFS(dir), e.Name())
+	for _, name := range names {
+		conf, err := packs.Build(dir, name)
 		if err != nil {
 			return err
 		}
-		if err := os.WriteFile(e.Name()+".conf", conf, 0o644); err != nil {
+		if err := os.WriteFile(name+".conf", conf, 0o644); err != nil {
 			return err
 		}
 	}
-	return nil
+	text, err := os.ReadFile(docs)
+	if err != nil {
+		return err
+	}
+	before, rest, ok := strings.Cut(string(text), packs.MarkerBegin)
+	_, after, ok2 := strings.Cut(rest, packs.MarkerEnd)
+	if !ok || !ok2 {
+		return fmt.Errorf("%s: no markers %q and %q", docs, packs.MarkerBegin, packs.MarkerEnd)
+	}
+	section, err := packs.Markdown(dir)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(docs, []byte(before+packs.MarkerBegin+"\n"+section+packs.MarkerEnd+after), 0o644)
 }

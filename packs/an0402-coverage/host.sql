@@ -1,0 +1,22 @@
+-- description: What this host can see as one line - the share of hosts with state ok, by platform, is the evidence
+-- attack: AN0402, DET0143, T1573.001
+-- kind: evidence
+-- platform: darwin,linux
+-- interval: 3600
+-- snapshot: true
+-- false_positives: None.
+-- response: Count hosts by platform and state. blind lists what a host cannot see at all, degraded what it sees in part. jobs, processes, capture
+--   and attribution are what the analytic cannot do without.
+WITH items AS MATERIALIZED (SELECT name, state FROM cipherlens_coverage),
+host AS MATERIALIZED (SELECT platform_mask, version FROM osquery_info),
+sensor AS MATERIALIZED (SELECT version FROM osquery_extensions WHERE name = 'cipherlens' AND type = 'extension')
+SELECT (SELECT CASE WHEN platform_mask & 16 THEN 'darwin' WHEN platform_mask & 8 THEN 'linux' ELSE 'other' END FROM host) AS platform,
+       CASE WHEN max(state = 'blind') THEN 'blind' WHEN max(state = 'degraded') THEN 'degraded' ELSE 'ok' END AS state,
+       count(*) AS items, sum(state = 'ok') AS items_ok, sum(state = 'degraded') AS items_degraded, sum(state = 'blind') AS items_blind,
+       max(CASE WHEN name = 'capture' THEN state END) AS capture, max(CASE WHEN name = 'attribution' THEN state END) AS attribution,
+       max(CASE WHEN name = 'launchd' THEN state END) AS jobs, max(CASE WHEN name = 'processes' THEN state END) AS processes,
+       max(CASE WHEN name = 'settings' THEN state END) AS settings, max(CASE WHEN name = 'allowlist' THEN state END) AS allowlist,
+       ifnull(group_concat(CASE WHEN state = 'degraded' THEN name END), '') AS degraded, ifnull(group_concat(CASE WHEN state = 'blind' THEN name END), '') AS blind,
+       (SELECT version FROM host) AS osquery_version, ifnull((SELECT max(version) FROM sensor), '') AS extension_version,
+       'host:' || CASE WHEN max(state = 'blind') THEN 'blind' WHEN max(state = 'degraded') THEN 'degraded' ELSE 'ok' END AS exception_key
+FROM items
