@@ -14,9 +14,12 @@ func (e *examined) random(client, server int) bool {
 const (
 	// excludedBy is how many of the first bytes tell what is not random at all.
 	excludedBy = 128
-	// impossible is how unlikely they must be where they may still hold a header, improbable where they hold none.
-	impossible = 1e-20
-	improbable = 1e-6
+)
+
+// Less likely than impossible are bytes that may still hold a header, than improbable ones that hold none.
+var (
+	impossible = randomness.NewExcluder(1e-20)
+	improbable = randomness.NewExcluder(1e-6)
 )
 
 // accept measures the bodies of messages behind headers, and says whether all of them may be uniform: each direction's bytes, and
@@ -53,14 +56,14 @@ func (e *examined) accept(all [2][][]byte, header [2]int, level float64) bool {
 	return e.found
 }
 
-// hopeless says whether the first bytes of either direction's bodies, without what repeats, are less likely than level to be uniform.
-func (e *examined) hopeless(level float64) bool {
+// hopeless says whether the first bytes of either direction's bodies, without what repeats, are surely not uniform.
+func (e *examined) hopeless(not *randomness.Excluder) bool {
 	for i := range e.sides {
 		s := &e.sides[i]
-		if head := join(s.rest, e.head[:0]); !randomness.Excludes(head, level) {
+		if head := join(s.rest, e.head[:0]); !not.Excludes(head) {
 			continue
 		}
-		if _, head := novel(s.rest, s.room.novel[:0], e.head[:0], &e.seen); randomness.Excludes(head, level) {
+		if _, head := novel(s.rest, s.room.novel[:0], e.head[:0], &e.seen); not.Excludes(head) {
 			return true
 		}
 	}

@@ -71,6 +71,7 @@ type examined struct {
 	raw       int              // of these bodies, with what repeats
 	least     int              // bytes that the search at hand needs
 
+	search search
 	seen   blocks
 	joined [randomness.MaxSample + randomness.MinSample]byte // both bodies
 	head   [excludedBy]byte
@@ -137,7 +138,7 @@ func (e *examined) behindFields() bool {
 	if len(a.data)+len(b.data) <= minRandom {
 		return false
 	}
-	if f, ok := frame(&a.carried, &b.carried); ok && e.behindField(f, true, true) {
+	if f, ok := e.search.frame(&a.carried, &b.carried); ok && e.behindField(f, true, true) {
 		e.framed = true
 		return true
 	}
@@ -149,7 +150,7 @@ func (e *examined) behindFields() bool {
 	if e.datagrams && len(a.whole) < 2 && len(b.whole) < 2 {
 		return false // that was all of it
 	}
-	if f, ok := frame(&first[0], &first[1]); ok {
+	if f, ok := e.search.frame(&first[0], &first[1]); ok {
 		base := f.position + f.width
 		e.framed = e.accept([2][][]byte{a.asStream(), b.asStream()}, [2]int{base, base}, 1-e.threshold)
 	}
@@ -159,10 +160,10 @@ func (e *examined) behindFields() bool {
 // behindOneField looks for ciphertext behind a length field that holds in one direction: the other may send something more, a key.
 func (e *examined) behindOneField(a, b *side) bool {
 	var none carried
-	if f, ok := frame(&a.carried, &none); ok && e.behindField(f, true, false) {
+	if f, ok := e.search.frame(&a.carried, &none); ok && e.behindField(f, true, false) {
 		return true
 	}
-	f, ok := frame(&none, &b.carried)
+	f, ok := e.search.frame(&none, &b.carried)
 	return ok && e.behindField(f, false, true)
 }
 
@@ -176,7 +177,7 @@ func (s *side) asStream() [][]byte {
 func (e *examined) disguised(c *Conversation) bool {
 	for i := range disguises {
 		d := &disguises[i]
-		if h, ok := d.hides(c, &e.sides); ok {
+		if h, ok := d.hides(e, c); ok {
 			e.all()
 			e.sides[0].header, e.disguise, e.found = h, d, true
 			return true

@@ -22,7 +22,7 @@ func Columns(messages [][]byte) float64 {
 	if c.number == 0 {
 		return 1
 	}
-	all := pearsonTail((c.pairs-0.5-c.mean)/math.Sqrt(c.variance), c.third/math.Pow(c.variance, 1.5))
+	all := pearsonTail((c.pairs-0.5-c.mean)/math.Sqrt(c.variance), c.third/(c.variance*math.Sqrt(c.variance)))
 	// A chi-square variable of the same mean and variance: skewness 4/sqrt(2 k) at k = 2 mean^2 / variance.
 	freedom := 2 * c.planeMean * c.planeMean / c.planeVariance
 	bits := pearsonTail((c.planes-c.planeMean)/math.Sqrt(c.planeVariance), math.Sqrt(8/freedom))
@@ -59,7 +59,7 @@ func (c *columns) add(messages [][]byte, k int) bool {
 		return false
 	}
 	c.number++
-	mean, variance, third := pairMoments(n)
+	mean, variance, third := pairSums(n)
 	c.pairs, c.mean, c.variance, c.third = c.pairs+float64(pairs), c.mean+mean, c.variance+variance, c.third+third
 	c.most[n] = max(c.most[n], pairs+1)
 	// The square of a standardised sum of n signs has mean 1 and variance 2 - 2/n.
@@ -84,8 +84,8 @@ func (c *columns) worst() float64 {
 	worst := 1.0
 	for n, most := range c.most {
 		if most > 1 {
-			mean, variance, third := pairMoments(n)
-			worst = min(worst, pearsonTail((float64(most)-1.5-mean)/math.Sqrt(variance), third/math.Pow(variance, 1.5)))
+			mean, deviation, skewness := pairMoments(n)
+			worst = min(worst, pearsonTail((float64(most)-1.5-mean)/deviation, skewness))
 		}
 	}
 	return worst

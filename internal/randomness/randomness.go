@@ -29,7 +29,7 @@ func Judge(sample []byte) Stats {
 	c.count(sample)
 	s := c.figures()
 	if s.N >= MinSample {
-		s.Likelihood = calibrated(s.N, harmonicMean(c.tests(sample)))
+		s.Likelihood = calibrated(s.N, harmonicMean(c.tests(sample, s.Chi2P)))
 	}
 	return s
 }
@@ -41,10 +41,10 @@ func Likely(sample []byte, level float64) (s Stats, ok bool) {
 	var c counts
 	c.count(sample)
 	s = c.figures()
-	if s.N < MinSample || excludes(s.N, c.equal, c.planes[7], int(c.bytes[0]), c.low(), c.text, level) {
+	if s.N < MinSample || c.excludes(level) {
 		return s, false
 	}
-	s.Likelihood = calibrated(s.N, harmonicMean(c.tests(sample)))
+	s.Likelihood = calibrated(s.N, harmonicMean(c.tests(sample, s.Chi2P)))
 	return s, s.Likelihood >= level
 }
 
