@@ -46,14 +46,27 @@ func (e *examined) accept(all [2][][]byte, header [2]int, level float64) bool {
 	if silent || e.n < need || e.hopeless(impossible) {
 		return false
 	}
+	// Uniform bytes hardly ever repeat: what passes as it is need not be searched for repeats.
+	if e.unsearched() {
+		if e.found, _ = e.likely(level); e.found {
+			return true
+		}
+	}
 	e.n = 0
 	for i := range e.sides {
 		s := &e.sides[i]
 		s.take(&e.seen)
 		e.n += len(s.body)
 	}
-	e.found = e.n >= need && 4*e.n >= bytes && e.likely(level)
-	return e.found
+	if e.n < need || 4*e.n < bytes {
+		return false
+	}
+	found, refused := e.likely(level)
+	if refused != nil && refused.header < len(refused.failed) {
+		refused.failed[refused.header] = true
+	}
+	e.found = found
+	return found
 }
 
 // hopeless says whether the first bytes of either direction's bodies, without what repeats, are surely not uniform.
@@ -63,11 +76,30 @@ func (e *examined) hopeless(not *randomness.Excluder) bool {
 		if head := join(s.rest, e.head[:0]); !not.Excludes(head) {
 			continue
 		}
+		if s.repeats == no {
+			return true
+		}
 		if _, head := novel(s.rest, s.room.novel[:0], e.head[:0], &e.seen); not.Excludes(head) {
 			return true
 		}
 	}
 	return false
+}
+
+// unsearched joins the bodies as they are, and says whether that is worth judging: no direction was searched for repeats, and each starts
+// as uniform bytes may.
+func (e *examined) unsearched() bool {
+	for i := range e.sides {
+		s := &e.sides[i]
+		if s.repeats != unknown || improbable.Excludes(join(s.rest, e.head[:0])) {
+			return false
+		}
+	}
+	for i := range e.sides {
+		s := &e.sides[i]
+		s.body = join(s.rest, s.bytes[:0])
+	}
+	return true
 }
 
 // tooFew says whether there are fewer bytes than the least that need asks for.
@@ -103,19 +135,11 @@ func (s *side) take(seen *blocks) {
 	}
 }
 
-// likely says whether the bodies may be uniform, and keeps their figures.
-func (e *examined) likely(level float64) bool {
+// likely says whether the bodies may be uniform, and keeps their figures; or else which direction's bodies are not, if one alone tells.
+func (e *examined) likely(level float64) (ok bool, refused *side) {
 	for i := range e.sides {
-		s := &e.sides[i]
-		if len(s.body) < randomness.MinSample {
-			if !e.framing && len(s.data) >= minRandom {
-				return false
-			}
-			continue
-		}
-		var ok bool
-		if s.stats, ok = randomness.Likely(s.body, level); !ok || randomness.Columns(s.rest) < level {
-			return false
+		if s := &e.sides[i]; !e.sideLikely(s, level) {
+			return false, s
 		}
 	}
 	a, b := &e.sides[0], &e.sides[1]
@@ -127,7 +151,16 @@ func (e *examined) likely(level float64) bool {
 	default:
 		e.sample = b.stats
 	}
-	return e.sample.Likelihood >= level
+	return e.sample.Likelihood >= level, nil
+}
+
+// sideLikely says whether one direction's bodies may be uniform, or are too few to tell.
+func (e *examined) sideLikely(s *side, level float64) (ok bool) {
+	if len(s.body) < randomness.MinSample {
+		return e.framing || len(s.data) < minRandom
+	}
+	s.stats, ok = randomness.Likely(s.body, level)
+	return ok && randomness.Columns(s.rest) >= level
 }
 
 // maxFramedHeaders is how many times longer than the ciphertext behind them all headers of a framing may be: some beacons are nothing

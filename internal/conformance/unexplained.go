@@ -92,6 +92,8 @@ type side struct {
 	stats    randomness.Stats
 	rest     [][]byte // the bodies
 
+	failed [maxSearched + 1]bool // behind headers of which lengths the bodies are not uniform
+
 	stream [1][]byte
 	ends   [maxMessages]int
 	room   struct{ whole, messages, split, rest, novel [maxFramed][]byte }
@@ -355,8 +357,12 @@ func (e *examined) behindHeader() bool {
 		!e.accept(streams, [2]int{maxSearched, maxSearched}, stricter) && e.searched() {
 		return false // what is not random there is not random before
 	}
+	a.failed, b.failed = [maxSearched + 1]bool{}, [maxSearched + 1]bool{}
 	for h := 1; h <= maxSearched; h++ {
 		for _, header := range [3][2]int{{h, h}, {h, 0}, {0, h}} {
+			if a.failed[header[0]] || b.failed[header[1]] {
+				continue
+			}
 			if e.least = max(minSearched, 8*h); e.accept(streams, header, stricter) {
 				return true
 			}

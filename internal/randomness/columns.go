@@ -6,6 +6,7 @@ import "math"
 const (
 	maxColumns  = 64
 	maxMessages = 64
+	leastColumn = 3 // messages that an offset takes to say something
 )
 
 // Columns says how likely it is that the bytes at the same offset of different messages are independent and uniform, as those of
@@ -13,6 +14,9 @@ const (
 // frames) though each message alone looks random. Offsets that fewer than three messages reach say nothing.
 func Columns(messages [][]byte) float64 {
 	messages = messages[:min(len(messages), maxMessages)]
+	if len(messages) < leastColumn {
+		return 1
+	}
 	var c columns
 	for k := range maxColumns {
 		if !c.add(messages, k) {
@@ -55,7 +59,7 @@ func (c *columns) add(messages [][]byte, k int) bool {
 			c.count[m[k]] = 0
 		}
 	}
-	if n < 3 {
+	if n < leastColumn {
 		return false
 	}
 	c.number++

@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 )
 
-// tests is the number of p-values that counts.tests gives.
+// tests is the number of p-values that counts.unlikelihood sums up.
 const tests = 16
 
 // isText says whether b is printable ASCII, tab, CR or LF: 98 of the 256 values.
@@ -126,33 +126,51 @@ var textOf = func() (t [256]uint8) {
 // low is the number of bytes below 16.
 func (c *counts) low() int { return c.nibbles[1][0] }
 
-// tests gives the p-value of each statistic under uniform bytes: the probability of a value at least as odd. Two-sided where
-// both sides are odd. chi2P is what chiSquareP gives.
-func (c *counts) tests(sample []byte, chi2P float64) [tests]float64 {
+// unlikelihood sums up the inverse p-values of all statistics under uniform bytes: of a value at least as odd, two-sided where both sides
+// are odd. It stops, with cheaper statistics first, where the sum is above enough. chi2P is what chiSquareP gives.
+func (c *counts) unlikelihood(sample []byte, chi2P, enough float64) float64 {
 	n := c.n
 	ones := 0
 	for _, k := range c.planes {
 		ones += k
 	}
-	serial := serialCorrelations(sample)
-	return [tests]float64{
+	sum := inverse(
 		c.chiSquareTwoSidedP(chi2P),
-		c.entropyP(),
 		twoSidedBinomial(8*n, ones, 0.5),
 		chiSquareTail(c.planesChiSquare(), 8),
 		twoSidedBinomial(8*n-1, c.transitions, 0.5),
-		chiSquareTail(c.nibbles[1].chiSquare(n), 15),
-		chiSquareTail(c.nibbles[0].chiSquare(n), 15),
 		twoSidedBinomial(n, c.planes[7], 0.5),
 		twoSidedBinomial(n, c.text, 98.0/256),
 		longestRunTail(n, c.printableRun, printable),
 		equalRunTail(n, c.equalRun),
+	)
+	if sum > enough {
+		return sum
+	}
+	sum += inverse(
+		c.entropyP(),
+		chiSquareTail(c.nibbles[1].chiSquare(n), 15),
+		chiSquareTail(c.nibbles[0].chiSquare(n), 15),
 		binomialTail(n, int(c.bytes[0]), 1.0/256),
 		twoSidedBinomial(n, c.low(), 1.0/16),
-		twoSidedNormal(serial[0]),
-		twoSidedNormal(serial[1]),
-		repeatsP(sample),
+	)
+	if sum > enough {
+		return sum
 	}
+	serial := serialCorrelations(sample)
+	if sum += inverse(twoSidedNormal(serial[0]), twoSidedNormal(serial[1])); sum > enough {
+		return sum
+	}
+	return sum + inverse(repeatsP(sample))
+}
+
+// inverse sums up the inverse p-values.
+func inverse(all ...float64) float64 {
+	sum := 0.0
+	for _, p := range all {
+		sum += 1 / max(p, 1e-200)
+	}
+	return sum
 }
 
 // surprise is k log2 k for the counts that are common.
