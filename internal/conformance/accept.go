@@ -52,21 +52,32 @@ func (e *examined) accept(all [2][][]byte, header [2]int, level float64) bool {
 			return true
 		}
 	}
-	e.n = 0
+	left := 0
 	for i := range e.sides {
 		s := &e.sides[i]
-		s.take(&e.seen)
-		e.n += len(s.body)
+		if !s.take(&e.seen) {
+			s.refuse()
+			return false
+		}
+		left += len(s.body)
 	}
+	e.n = left
 	if e.n < need || 4*e.n < bytes {
 		return false
 	}
 	found, refused := e.likely(level)
-	if refused != nil && refused.header < len(refused.failed) {
-		refused.failed[refused.header] = true
+	if refused != nil {
+		refused.refuse()
 	}
 	e.found = found
 	return found
+}
+
+// refuse notes that what is behind the header is not uniform.
+func (s *side) refuse() {
+	if s.header < len(s.failed) {
+		s.failed[s.header] = true
+	}
 }
 
 // hopeless says whether the first bytes of either direction's bodies, without what repeats, are surely not uniform.
@@ -76,12 +87,13 @@ func (e *examined) hopeless(not *randomness.Excluder) bool {
 		if head := join(s.rest, e.head[:0]); !not.Excludes(head) {
 			continue
 		}
-		if s.repeats == no {
-			return true
+		if s.repeats != no {
+			if _, _, ok := novel(s.rest, s.room.novel[:0], e.head[:0], &e.seen, not); ok {
+				continue
+			}
 		}
-		if _, head := novel(s.rest, s.room.novel[:0], e.head[:0], &e.seen); not.Excludes(head) {
-			return true
-		}
+		s.refuse()
+		return true
 	}
 	return false
 }
@@ -120,19 +132,21 @@ func (e *examined) clearDatagrams() bool {
 	return e.hopeless(impossible)
 }
 
-// take joins the bodies, without what repeats.
-func (s *side) take(seen *blocks) {
+// take joins the bodies, without what repeats; false where what is left of them is surely not uniform.
+func (s *side) take(seen *blocks) bool {
 	if s.repeats == unknown {
 		s.repeats = no
-		if _, s.body = novel(s.messages, s.room.novel[:0], s.bytes[:0], seen); len(s.body) < min(size(s.messages), randomness.MaxSample) {
+		if repeats(s.messages, cap(s.bytes[:0]), seen) {
 			s.repeats = yes
 		}
 	}
-	if s.repeats == yes {
-		s.rest, s.body = novel(s.rest, s.rest[:0], s.bytes[:0], seen)
-	} else {
+	if s.repeats == no {
 		s.body = join(s.rest, s.bytes[:0])
+		return true
 	}
+	var ok bool
+	s.rest, s.body, ok = novel(s.rest, s.rest[:0], s.bytes[:0], seen, impossible)
+	return ok
 }
 
 // likely says whether the bodies may be uniform, and keeps their figures; or else which direction's bodies are not, if one alone tells.

@@ -7,24 +7,31 @@ import (
 	"math/bits"
 )
 
-// isDeflate wants a bare stream that ends where the message ends, or goes on for long. What follows from blocks without
-// compression, or from very few bytes, says nothing.
+// Kinds of blocks (RFC 1951, 3.2.3), in bits 1 and 2 of a stream's first byte. What follows from one without compression says nothing.
+const fixedBlock, dynamicBlock = 1, 2
+
+// deflateFirst are the bytes that a bare stream may begin with.
+var deflateFirst = func() string {
+	var all []byte
+	for b := range 256 {
+		if kind := b >> 1 & 3; kind == fixedBlock || kind == dynamicBlock {
+			all = append(all, byte(b))
+		}
+	}
+	return string(all)
+}()
+
+// isDeflate wants a bare stream that ends where the message ends, or goes on for long. What follows from very few bytes says nothing.
 func isDeflate(b []byte) bool {
 	const whole, part = 24, 256
 	if len(b) < whole {
 		return false
 	}
-	const fixed, dynamic = 1, 2
-	switch b[0] >> 1 & 3 {
-	case fixed:
+	if b[0]>>1&3 == fixedBlock {
 		if !fixedBegins(b) {
 			return false
 		}
-	case dynamic:
-		if !dynamicBegins(b) {
-			return false
-		}
-	default:
+	} else if !dynamicBegins(b) {
 		return false
 	}
 	used, _, _, err := inflate(b)

@@ -317,10 +317,12 @@ func (e *examined) behindField(f framing, holds ...bool) bool {
 	all := append(e.sides[0].room.rest[:0], split[0][:min(len(split[0]), half)]...)
 	all = append(all, split[1][:min(len(split[1]), half)]...)
 	both := max(clear[0], clear[1], clearHeader(all))
+	tried := [2]int{-1, -1}
 	for _, header := range [...][2]int{clear, {both, both}, {base, base}} {
-		if e.accept(split, header, 1-e.threshold) {
+		if header != tried && e.accept(split, header, 1-e.threshold) {
 			return true
 		}
+		tried = header
 	}
 	if f.extra > base && e.accept(split, [2]int{f.extra, f.extra}, 1-e.threshold) {
 		return true
@@ -343,10 +345,8 @@ func (e *examined) behindHeader() bool {
 	all := [2][][]byte{e.sides[0].messages, e.sides[1].messages}
 	clear := [2]int{clearHeader(all[0]), clearHeader(all[1])}
 	both := max(clear[0], clear[1])
-	for _, header := range [...][2]int{clear, {both, both}} {
-		if both > 0 && e.accept(all, header, 1-e.threshold) {
-			return true
-		}
+	if both > 0 && (e.accept(all, clear, 1-e.threshold) || clear != [2]int{both, both} && e.accept(all, [2]int{both, both}, 1-e.threshold)) {
+		return true
 	}
 	a, b := &e.sides[0], &e.sides[1]
 	a.stream[0], b.stream[0] = a.data, b.data
