@@ -270,7 +270,7 @@ func (e *exchange) readAnswers(s side, protocol string) bool {
 
 // http1 is HTTP/1 in both directions, message after message (RFC 9112). What follows CONNECT or an upgrade must be explained as
 // well: bytes behind a head that announces none are not HTTP. The request line or status line alone: 2^-80.
-func http1(v view) bool {
+func http1(v *view) bool {
 	var e exchange
 	if !e.readRequests(v.client, "HTTP/1.") || !e.readAnswers(v.server, "HTTP/1.") || e.requests == 0 && len(v.server.data) == 0 {
 		return false
@@ -288,7 +288,7 @@ func http1(v view) bool {
 }
 
 // declined reads what follows a request for an upgrade that was answered without one.
-func (e *exchange) declined(v view) bool {
+func (e *exchange) declined(v *view) bool {
 	if e.tunnel == len(v.client.data) {
 		return true
 	}
@@ -302,7 +302,7 @@ func (e *exchange) declined(v view) bool {
 }
 
 // explained says whether what follows an upgrade or CONNECT is what was agreed.
-func (e *exchange) explained(v view) bool {
+func (e *exchange) explained(v *view) bool {
 	client, server := v.client, v.server
 	server.data = server.data[e.upgraded:]
 	if e.tunnel < 0 {
@@ -374,13 +374,14 @@ func webSocket(s side, masked bool) bool {
 
 // tunnels says whether what follows so many bytes of each direction is a protocol that is known, or text. Within a tunnel there is no
 // other one.
-func (v view) tunnels(client, server int) bool {
+func (v *view) tunnels(client, server int) bool {
 	inner := *v.c
 	inner.Client, inner.Server = v.client.behind(client), v.server.behind(server)
-	if w := newView(&inner); !v.inside {
-		w.inside = true
+	if !v.inside {
+		var w views
+		w.look(&inner, true)
 		for i := range tcp.all {
-			if tcp.all[i].matches(w) {
+			if tcp.all[i].matches(&w) {
 				return true
 			}
 		}

@@ -21,7 +21,7 @@ const (
 )
 
 // isOpenVPN wants the resets that start a session and nothing but known opcodes after them, or data whose packet numbers count up.
-func isOpenVPN(v view) bool {
+func isOpenVPN(v *view) bool {
 	stream := v.c.Transport == conformance.TCP
 	a, b := v.client, v.server
 	return isOpenVPNStart(a, b, stream) || isOpenVPNStart(b, a, stream) || isOpenVPNData(a, stream) || isOpenVPNData(b, stream) ||
