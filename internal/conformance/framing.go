@@ -51,6 +51,9 @@ type carried struct {
 	open   bool  // the last unit's last message may be cut
 }
 
+// nothing is what a direction carried that is left out.
+var nothing carried
+
 // endsOf are the known ends in unit i.
 func (s *carried) endsOf(i int) []int {
 	if s.stream {

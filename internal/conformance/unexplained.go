@@ -86,6 +86,7 @@ type side struct {
 	whole    [][]byte // messages as they came
 	messages [][]byte // distinct ones
 	carried  carried
+	first    carried   // the first message alone
 	repeats  repeating // blocks of the messages
 	header   int       // clear bytes before the body
 	body     []byte    // the bodies of the messages, joined
@@ -148,11 +149,14 @@ func (e *examined) behindFields() bool {
 		e.framed = true
 		return true
 	}
-	first := [2]carried{a.datagrams(a.whole[:min(len(a.whole), 1)]), b.datagrams(b.whole[:min(len(b.whole), 1)])}
 	if e.datagrams && len(a.whole) < 2 && len(b.whole) < 2 {
 		return false // that was all of it
 	}
-	if f, ok := e.search.frame(&first[0], &first[1]); ok {
+	for i := range e.sides {
+		s := &e.sides[i]
+		s.first = s.datagrams(s.whole[:min(len(s.whole), 1)])
+	}
+	if f, ok := e.search.frame(&a.first, &b.first); ok {
 		base := f.position + f.width
 		e.framed = e.accept([2][][]byte{a.asStream(), b.asStream()}, [2]int{base, base}, 1-e.threshold)
 	}
@@ -161,11 +165,10 @@ func (e *examined) behindFields() bool {
 
 // behindOneField looks for ciphertext behind a length field that holds in one direction: the other may send something more, a key.
 func (e *examined) behindOneField(a, b *side) bool {
-	var none carried
-	if f, ok := e.search.frame(&a.carried, &none); ok && e.behindField(f, true, false) {
+	if f, ok := e.search.frame(&a.carried, &nothing); ok && e.behindField(f, true, false) {
 		return true
 	}
-	f, ok := e.search.frame(&none, &b.carried)
+	f, ok := e.search.frame(&nothing, &b.carried)
 	return ok && e.behindField(f, false, true)
 }
 

@@ -84,6 +84,9 @@ func isAirPlayPairing(v *view) bool { return isPairing(v, "RTSP/1.0", "applicati
 
 func isPairing(v *view, version, kind string) bool {
 	c, s := v.client.data[:min(len(v.client.data), 1024)], v.server.data[:min(len(v.server.data), 1024)]
+	if !has(c, "POST /pair-") {
+		return false
+	}
 	line, rest, ok := bytes.Cut(c, []byte("\r\n"))
 	path, found := bytes.CutSuffix(line, []byte(" "+version))
 	if !ok || !found || string(path) != "POST /pair-verify" && string(path) != "POST /pair-setup" {

@@ -21,13 +21,18 @@ type share struct{ known, other int }
 // most says whether at least n datagrams are known, and at most one in eight is not.
 func (s share) most(n int) bool { return s.known >= n && s.other*8 <= s.known }
 
+// lost says whether too many of at most so many datagrams are not known for most.
+func (s share) lost(datagrams int) bool { return 9*s.other > datagrams }
+
 // count asks is about each datagram of both directions.
 func (v *view) count(is func(m []byte) bool) (s share) {
 	for _, h := range v.sides() {
-		for m := range h.each {
-			if is(m) {
+		for i := range min(h.datagrams(), maxDatagrams) {
+			switch m, whole := h.datagram(i); {
+			case !whole:
+			case is(m):
 				s.known++
-			} else {
+			default:
 				s.other++
 			}
 		}

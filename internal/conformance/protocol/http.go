@@ -21,6 +21,9 @@ type head struct {
 // readHead reads a message's head. ok is false where a line is not one of a head; a head may be cut by b's end.
 func readHead(b []byte) (h head, rest []byte, ok bool) {
 	h.length = -1
+	if len(b) == 0 || !ofMethod(b[0]) {
+		return h, nil, false
+	}
 	h.first, rest, ok = line(b)
 	if !ok || !printable(h.first) {
 		return h, nil, false
@@ -154,10 +157,13 @@ func requestLine(l []byte, protocol string) (method []byte, ok bool) {
 	return method, true
 }
 
+// ofMethod says whether a method may have x, as the name of a protocol does at its start.
+func ofMethod(x byte) bool { return x >= 'A' && x <= 'Z' || x == '-' || x == '_' }
+
 // token says whether b is a method: upper case letters, hyphens and underscores.
 func token(b []byte) bool {
 	for _, x := range b {
-		if (x < 'A' || x > 'Z') && x != '-' && x != '_' {
+		if !ofMethod(x) {
 			return false
 		}
 	}

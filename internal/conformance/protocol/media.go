@@ -26,10 +26,13 @@ func isRTP(v *view) bool {
 var rtpOffsets = [...]int{0, 4}
 
 func rtpAt(v *view, at int) bool {
-	s := share{}
+	s, all := share{}, min(v.client.datagrams(), maxDatagrams)+min(v.server.datagrams(), maxDatagrams)
 	for _, h := range v.sides() {
 		sources := rtpSources{}
 		for m := range h.each {
+			if s.lost(all) {
+				return false
+			}
 			switch {
 			case at > 0 && !isChannelData(m):
 				if !isSTUN(m) {

@@ -61,7 +61,7 @@ func isPeerWire(b []byte) bool {
 // exchange uTP beside it.
 func isDHT(v *view) bool {
 	s := v.count(isDHTMessage)
-	return s.known > 0 && (s.other == 0 || v.count(func(m []byte) bool { return isDHTMessage(m) || isUTPHeader(m) }).other == 0)
+	return s.known > 0 && (s.other == 0 || v.all(0, func(m []byte) bool { return isDHTMessage(m) || isUTPHeader(m) }))
 }
 
 func isDHTMessage(m []byte) bool {
@@ -132,7 +132,7 @@ func decimal(digits []byte) int {
 // isUTP wants uTP (BEP 29): a SYN with nothing before it and an answer of its connection, or packets of one connection that
 // acknowledge what the other side sent. Versions and kinds are 9 bits a packet, the connection 16, the acknowledgement 16.
 func isUTP(v *view) bool {
-	if v.count(isUTPHeader).other > 0 {
+	if !v.all(0, isUTPHeader) {
 		return false
 	}
 	c, s := v.client.first(), v.server.first()

@@ -86,8 +86,12 @@ func (s *side) most(n int, ok func(b []byte) bool) (good, all int) {
 
 // every says whether ok accepts all of the direction's first n whole datagrams; also when there are none.
 func (s *side) every(n int, ok func(b []byte) bool) bool {
-	good, all := s.most(n, ok)
-	return good == all
+	for i := range min(n, len(s.segments)) {
+		if b, whole := s.datagram(i); whole && !ok(b) {
+			return false
+		}
+	}
+	return true
 }
 
 // behind is the direction from its n-th byte on.

@@ -287,6 +287,9 @@ func isSIPFlow(v *view) bool {
 
 func isSIP(b []byte) bool {
 	b = bytes.TrimLeft(b[:min(len(b), 2048)], "\r\n\x00") // keepalives
+	if len(b) == 0 || !isText(b[:1]) {
+		return false
+	}
 	line, rest, ok := bytes.Cut(b, []byte("\n"))
 	line = bytes.TrimRight(line, "\r")
 	if !ok || !isText(line) || !bytes.HasPrefix(line, []byte("SIP/2.0 ")) && !bytes.HasSuffix(line, []byte(" SIP/2.0")) {

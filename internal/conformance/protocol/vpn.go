@@ -189,7 +189,7 @@ func sequenceStep(last, m []byte) uint32 {
 // isL2TP wants a control message (RFC 2661): flags, a length that adds up, and the Message Type AVP first. 2^-64. What is beside it has to be
 // of version 2 and without reserved bits.
 func isL2TP(v *view) bool {
-	if v.count(func(m []byte) bool { return len(m) >= 6 && m[0]&0x34 == 0 && m[1] == 2 }).other > 0 {
+	if !v.all(0, func(m []byte) bool { return len(m) >= 6 && m[0]&0x34 == 0 && m[1] == 2 }) {
 		return false
 	}
 	for _, h := range v.sides() {
