@@ -6,8 +6,7 @@ EXT          = build/cipherlens.ext
 
 export CGO_ENABLED = 0
 
-.PHONY: all build demo test lint cross generate corpus samples bench bench-linkage bench-flows bench-packs bench-report emulation emulate emulate-quick fuzz dist dist-test clean
-
+.PHONY: all build demo test lint cross generate corpus samples bench bench-linkage bench-flows bench-packs bench-report emulation emulate emulate-quick fuzz dist dist-test clean warehouse
 all: build
 
 ## build: the extension, build/cipherlens.ext
@@ -105,6 +104,10 @@ emulate: build emulation
 ## emulate-quick: the same with one run, half of the shapes and without the slow programs, in less than a minute; writes build/detection-report.md
 emulate-quick: build emulation
 	$(EMULATION)/campaign -ext $(EXT) -bin $(EMULATION) -quick -time 90s -out build/detection-report.md $(EMULATE_FLAGS)
+
+## warehouse: the result logs of 10,000 made hosts and 30 days in ClickHouse: loaded, asked, compared, with what each query costs at 1,000, 3,000 and 10,000
+warehouse: build
+	WAREHOUSE_HOSTS=10000 $(GO) test -count=1 -v -run '^TestWarehouse$$' -timeout 60m ./fleet/warehouse
 
 ## fuzz: every fuzz target for FUZZTIME (a minute)
 FUZZTIME ?= 1m
