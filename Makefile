@@ -6,8 +6,7 @@ EXT          = build/cipherlens.ext
 
 export CGO_ENABLED = 0
 
-.PHONY: all build demo test lint cross generate corpus samples bench bench-linkage bench-flows bench-packs bench-report fuzz dist dist-test clean
-
+.PHONY: all build demo test lint cross generate corpus samples bench bench-linkage bench-flows bench-packs bench-report emulation emulate emulate-quick fuzz dist dist-test clean warehouse
 all: build
 
 ## build: the extension, build/cipherlens.ext
@@ -87,6 +86,28 @@ bench-report:
 ## bench-packs: the time of every query of every pack on a made host with 500 jobs, 800 processes and 5,000 flows (1 s each at most)
 bench-packs:
 	@$(GO) test -run '^$$' -bench '^BenchmarkPacks$$' -benchtime 3x ./extension
+
+# The clients, servers and the runner of the emulation, a Go module of its own.
+EMULATION = build/emulation
+emulation:
+	@mkdir -p $(EMULATION)
+	cd testdata/emulation && $(GO) build -trimpath -o ../../$(EMULATION)/ ./peer ./benign ./campaign
+	cd testdata/emulation && $(GO) build -trimpath -tags plain -o ../../$(EMULATION)/peer-plain ./peer && $(GO) build -trimpath -tags plain -o ../../$(EMULATION)/benign-plain ./benign
+
+## emulate: emulated implants and real benign programs, live under the sensor; writes docs/detection-report.md. Needs root; EMULATE_FLAGS=-install for the programs, OSQUERYD for a real osqueryd
+EMULATE_RUNS  ?= 5
+EMULATE_TIME  ?= 10m
+EMULATE_FLAGS ?=
+emulate: build emulation
+	$(EMULATION)/campaign -ext $(EXT) -bin $(EMULATION) -runs $(EMULATE_RUNS) -time $(EMULATE_TIME) $(EMULATE_FLAGS)
+
+## emulate-quick: the same with one run, half of the shapes and without the slow programs, in less than a minute; writes build/detection-report.md
+emulate-quick: build emulation
+	$(EMULATION)/campaign -ext $(EXT) -bin $(EMULATION) -quick -time 90s -out build/detection-report.md $(EMULATE_FLAGS)
+
+## warehouse: the result logs of 10,000 made hosts and 30 days in ClickHouse: loaded, asked, compared, with what each query costs at 1,000, 3,000 and 10,000
+warehouse: build
+	WAREHOUSE_HOSTS=10000 $(GO) test -count=1 -v -run '^TestWarehouse$$' -timeout 60m ./fleet/warehouse
 
 ## fuzz: every fuzz target for FUZZTIME (a minute)
 FUZZTIME ?= 1m

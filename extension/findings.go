@@ -55,7 +55,7 @@ func (f *findings) Snapshot(item *sqlhost.LogItem) error {
 	f.mu.Lock()
 	fmt.Fprintf(f.err, "%s: %d rows\n", item.Name, len(item.Snapshot))
 	for _, row := range item.Snapshot {
-		if state := row["state"].Text; state == "degraded" || state == "blind" {
+		if state := row["state"].Text; row["name"].Text != "" && (state == "degraded" || state == "blind") {
 			fmt.Fprintf(f.err, "  %s %s: %s\n", state, printable(row["name"].Text), printable(row["detail"].Text))
 		}
 	}

@@ -75,6 +75,7 @@ Without osquery, its commands look at capture files, at a mounted macOS volume, 
 var commands = []func() *cobra.Command{
 	newSpecCommand, newAttachCommand,
 	newRunCommand, newQueryCommand, newFlowsCommand, newReportCommand, newVersionCommand,
+	newAllowlistCommand,
 }
 
 // newLogger logs from level on, or everything.

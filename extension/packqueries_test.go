@@ -154,9 +154,13 @@ func packQueries(t testing.TB, platform string) map[string]packs.Query {
 	return found
 }
 
-// pasted is a response query with a value where an analyst pastes it.
+// pasted is a response query with a value where an analyst pastes it, any other as it is.
 func pasted(q packs.Query, value string) string {
-	return strings.Replace(q.SQL, "(SELECT '')", "(SELECT '"+strings.ReplaceAll(value, "'", "''")+"')", 1)
+	sql, err := packs.Paste(q.SQL, value)
+	if err != nil {
+		return q.SQL
+	}
+	return sql
 }
 
 // oneCall requires that each table was asked once at most.

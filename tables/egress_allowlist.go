@@ -34,9 +34,10 @@ func CryptoEgressAllowlist(source Rules) Definition {
 			text("ports", "Remote ports that it covers; empty: all"),
 			text("approved_by", "Who approved it"),
 			text("reason", "Why"),
+			text("reference", "Where the identity is published"),
 			text("expires", "Last day on which it holds (UTC); empty: never"),
 			integer("expired", "1 when that day is over"),
-			text("weakness", "What makes the rule worth a second look"),
+			text("weakness", "What makes the rule worth a second look: expired, never matches, names only a path that users can write to, approved by nobody, unused for 30 days"),
 			bigint("matches", "Flows covered since the rule was loaded"),
 			bigint("last_match", "When last, unix seconds; NULL: never"),
 			text("error", "What is wrong with a rule or file that was left out"),
@@ -77,6 +78,7 @@ func ruleRow(rule *allowlist.Rule, now time.Time) Row {
 	r.List("ports", ports)
 	r.Text("approved_by", rule.ApprovedBy)
 	r.Text("reason", rule.Reason)
+	r.Text("reference", rule.Reference)
 	r.Text("expires", rule.Expires)
 	r.Bool("expired", rule.Expired(now))
 	r.Text("weakness", rule.Weakness(now))

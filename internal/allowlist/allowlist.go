@@ -3,24 +3,19 @@
 package allowlist
 
 import (
-	"cmp"
 	"fmt"
 	"net/netip"
 	"os"
-	"path"
 	"slices"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
 
-	"github.com/goccy/go-yaml"
-
 	"github.com/cipherlens/cipherlens/internal/config"
 )
 
-// maxRules bounds all rules together.
-const maxRules = 200_000
+// MaxRules bounds all rules together. With that many, a Set takes about 60 MiB (BenchmarkLoad measures it).
+const MaxRules = 100_000
 
 // Rule says who may talk how to where. Every list that is empty allows anything; the lists that are not must all match. At
 // least one of TeamID, SigningID, CDHash and Path is set.
@@ -37,12 +32,15 @@ type Rule struct {
 	Ports        []uint16 `yaml:"ports"`
 	ApprovedBy   string   `yaml:"approved_by"`
 	Reason       string   `yaml:"reason"`
-	Expires      string   `yaml:"expires"` // 2027-01-31: the last day on which it holds, UTC; empty: never
+	Reference    string   `yaml:"reference"` // where the identity is published
+	Expires      string   `yaml:"expires"`   // 2027-01-31: the last day on which it holds, UTC; empty: never
 
 	Source string `yaml:"-"` // file:line, or the setting that it comes from
 
 	prefixes  []netip.Prefix
-	until     time.Time
+	until     int64 // unix seconds from which it holds no more; 0: never
+	loaded    time.Time
+	shadow    *Rule // an earlier rule that covers all that this one does
 	matches   atomic.Uint64
 	lastMatch atomic.Int64
 }
@@ -57,28 +55,7 @@ func (r *Rule) Count(now time.Time) {
 func (r *Rule) Matches() (count uint64, last int64) { return r.matches.Load(), r.lastMatch.Load() }
 
 // Expired says whether the rule's last day is over.
-func (r *Rule) Expired(now time.Time) bool { return !r.until.IsZero() && !now.Before(r.until) }
-
-// Weakness says what makes a rule worth a second look; empty when nothing does.
-func (r *Rule) Weakness(now time.Time) string {
-	switch {
-	case r.Expired(now):
-		return "expired on " + r.Expires
-	case r.Path != "" && r.TeamID == "" && r.SigningID == "" && r.CDHash == "" && userWritable(r.Path):
-		return "names only a path in a folder that users can write to"
-	}
-	return ""
-}
-
-// userWritable says whether ordinary users can put a file of their own at p on a normally set up system.
-func userWritable(p string) bool {
-	for _, dir := range []string{"/Users/", "/home/", "/tmp/", "/private/tmp/", "/var/tmp/", "/private/var/tmp/", "/Volumes/", "/var/folders/", "/private/var/folders/", "/dev/shm/", "/opt/homebrew/", "/Applications/"} {
-		if strings.HasPrefix(p, dir) {
-			return true
-		}
-	}
-	return false
-}
+func (r *Rule) Expired(now time.Time) bool { return r.until != 0 && now.Unix() >= r.until }
 
 // Identity is who talks, as far as it is proven.
 type Identity struct {
@@ -101,71 +78,13 @@ type Destination struct {
 // Set is an immutable collection of rules, safe for concurrent use; its match counters move.
 type Set struct {
 	rules []*Rule
-	byKey map[string][]*Rule // one key a rule: its most telling identity
-}
-
-// Parse reads one rule file: a mapping with the key "rules". What is wrong with single rules is in errs, each naming file, line and key,
-// and the other rules are still there.
-func Parse(source string, data []byte) (rules []*Rule, errs []error) {
-	var file struct {
-		Rules []yaml.RawMessage `yaml:"rules"`
-	}
-	if err := yaml.UnmarshalWithOptions(data, &file, yaml.Strict()); err != nil {
-		return nil, []error{fmt.Errorf("allowlist: %s:%s", source, config.Reason(err))}
-	}
-	lines := ruleLines(data)
-	for i, raw := range file.Rules {
-		at := source + ":" + strconv.Itoa(lines(i))
-		rule := &Rule{Source: at}
-		err := yaml.UnmarshalWithOptions(raw, rule, yaml.Strict())
-		if err != nil {
-			err = fmt.Errorf("%s", reasonWithoutPosition(err))
-		} else {
-			err = rule.complete()
-		}
-		if err != nil {
-			errs = append(errs, fmt.Errorf("allowlist: %s: rule %s: %w", at, strconv.Quote(rule.Name), err))
-			continue
-		}
-		rules = append(rules, rule)
-	}
-	return rules, errs
-}
-
-// reasonWithoutPosition leaves out the line within the rule, which would be taken for the file's.
-func reasonWithoutPosition(err error) string {
-	reason := config.Reason(err)
-	if parts := strings.SplitN(reason, ": ", 2); len(parts) == 2 && strings.Trim(parts[0], "0123456789:") == "" {
-		return parts[1]
-	}
-	return reason
-}
-
-// ruleLines gives the line on which the i-th rule begins: the i-th list item at the indent of the first one below "rules:".
-func ruleLines(data []byte) func(i int) int {
-	var at []int
-	indent, below := -1, false
-	for n, line := range strings.Split(string(data), "\n") {
-		text := strings.TrimLeft(line, " ")
-		depth := len(line) - len(text)
-		if below && strings.HasPrefix(text, "- ") && (indent < 0 || depth == indent) {
-			indent = depth
-			at = append(at, n+1)
-		}
-		below = below || strings.HasPrefix(line, "rules:")
-	}
-	return func(i int) int {
-		if i < len(at) {
-			return at[i]
-		}
-		return 1
-	}
+	index index
 }
 
 // Short reads the short form of the setting allowed_crypto_processes: team:ID, signing:ID, signing:TEAM:ID, cdhash:HEX, path:PATH.
 func Short(text string) (*Rule, error) {
 	kind, value, _ := strings.Cut(text, ":")
-	r := &Rule{Name: text, Source: "allowed_crypto_processes"}
+	r := &Rule{Name: text, Source: shortSource}
 	switch kind {
 	case "team":
 		r.TeamID = value
@@ -188,71 +107,34 @@ func Short(text string) (*Rule, error) {
 	return r, nil
 }
 
-// complete checks a rule and prepares it for matching.
-func (r *Rule) complete() error {
-	r.CDHash = strings.ToLower(r.CDHash)
-	switch {
-	case r.Name == "":
-		return fmt.Errorf("name: missing")
-	case r.TeamID == "" && r.SigningID == "" && r.CDHash == "" && r.Path == "":
-		return fmt.Errorf("names nobody: one of team_id, signing_id, cdhash, path is needed")
-	case r.CDHash != "" && (len(r.CDHash) != 40 || strings.Trim(r.CDHash, "0123456789abcdef") != ""):
-		return fmt.Errorf("cdhash: %q is not 40 hex digits", r.CDHash)
-	case r.Path != "" && (!path.IsAbs(r.Path) || path.Clean(r.Path) != r.Path):
-		return fmt.Errorf("path: %q is not an absolute, clean path", r.Path)
-	}
-	for _, n := range r.Networks {
-		p, ok := config.Network(n)
-		if !ok {
-			return fmt.Errorf("networks: %q is neither CIDR nor address", n)
-		}
-		r.prefixes = append(r.prefixes, p)
-	}
-	for i, h := range r.HostSuffixes {
-		h = strings.ToLower(strings.Trim(h, "."))
-		if h == "" || strings.ContainsAny(h, "/:* ") {
-			return fmt.Errorf("host_suffixes: %q is not a host name", r.HostSuffixes[i])
-		}
-		r.HostSuffixes[i] = h
-	}
-	if r.Expires != "" {
-		day, err := time.Parse(time.DateOnly, r.Expires)
-		if err != nil {
-			return fmt.Errorf("expires: %q is not a date like 2027-01-31", r.Expires)
-		}
-		r.until = day.AddDate(0, 0, 1)
-	}
-	return nil
-}
+const shortSource = "allowed_crypto_processes"
 
-// key is the identity by which a rule is found.
-func (r *Rule) key() string {
-	return cmp.Or(keyOf("cdhash", r.CDHash), keyOf("signing", r.SigningID), keyOf("team", r.TeamID), keyOf("path", r.Path))
-}
-
-func keyOf(kind, value string) string {
-	if value == "" {
-		return ""
-	}
-	return kind + ":" + value
-}
-
-// NewSet makes a Set; a rule whose name is taken is left out and reported.
+// NewSet makes a Set. A rule whose name is taken, or that says the same as an earlier one, is left out and reported.
 func NewSet(rules []*Rule) (*Set, []error) {
-	s := &Set{byKey: map[string][]*Rule{}}
+	s := &Set{}
+	now := time.Now()
 	var errs []error
-	names := map[string]string{}
-	for _, r := range rules {
+	names := make(map[string]*Rule, len(rules))
+	said := newSaid(len(rules))
+	for i, r := range rules {
 		if first, taken := names[r.Name]; taken {
-			errs = append(errs, fmt.Errorf("allowlist: %s: rule %q: the name is taken by %s", r.Source, r.Name, first))
+			errs = append(errs, fmt.Errorf("allowlist: %s: rule %q: the name is taken by %s", r.Source, r.Name, first.Source))
 			continue
 		}
-		if len(s.rules) >= maxRules {
-			return s, append(errs, fmt.Errorf("allowlist: %s: more than %d rules; the rest is left out", r.Source, maxRules))
+		if first := said.before(r); first != nil {
+			errs = append(errs, fmt.Errorf("allowlist: %s: rule %q: says the same as rule %q (%s)", r.Source, r.Name, first.Name, first.Source))
+			continue
 		}
-		names[r.Name] = r.Source
+		if len(s.rules) >= MaxRules {
+			errs = append(errs, fmt.Errorf("allowlist: %s: more than %d rules: this one and the %d after it are left out", r.Source, MaxRules, len(rules)-i-1))
+			break
+		}
+		names[r.Name] = r
 		s.rules = append(s.rules, r)
-		s.byKey[r.key()] = append(s.byKey[r.key()], r)
+	}
+	s.index = newIndex(s.rules)
+	for i, r := range s.rules {
+		r.loaded, r.shadow = now, s.index.shadow(s.rules, i)
 	}
 	return s, errs
 }
@@ -273,19 +155,28 @@ func Load(store *config.Store) (*Set, []error) {
 	if err != nil {
 		errs = append(errs, fmt.Errorf("allowlist: %w", err))
 	}
+	more, bad := ReadFiles(files)
+	set, left := NewSet(append(rules, more...))
+	return set, slices.Concat(errs, bad, left)
+}
+
+// ReadFiles reads rule files. What is wrong with a file or a rule is reported; everything else is still there. A file that went away is no error.
+func ReadFiles(files []string) (rules []*Rule, errs []error) {
 	for _, file := range files {
 		data, err := config.ReadTrusted(file)
-		if err != nil {
-			if !os.IsNotExist(err) {
-				errs = append(errs, fmt.Errorf("allowlist: %w", err))
-			}
+		switch {
+		case os.IsNotExist(err):
 			continue
+		case err != nil:
+			errs = append(errs, fmt.Errorf("allowlist: %w", err))
+			continue
+		case len(rules) > MaxRules:
+			return rules, append(errs, fmt.Errorf("allowlist: %s: not read: there are more than %d rules before it", file, MaxRules))
 		}
 		more, bad := Parse(file, data)
 		rules, errs = append(rules, more...), append(errs, bad...)
 	}
-	set, more := NewSet(rules)
-	return set, append(errs, more...)
+	return rules, errs
 }
 
 // Rules lists the rules in the order in which they were given.
@@ -296,23 +187,12 @@ func (s *Set) Rules() []*Rule {
 	return slices.Clone(s.rules)
 }
 
-// Match gives the first rule that covers who talking to where; nil when none does.
+// Match gives the first rule, in the order given, that covers who talking to where; nil when none does.
 func (s *Set) Match(who Identity, where Destination, now time.Time) *Rule {
 	if s == nil {
 		return nil
 	}
-	keys := [...]string{keyOf("cdhash", who.CDHash), keyOf("signing", who.SigningID), keyOf("team", who.TeamID), keyOf("path", who.Path)}
-	for _, key := range keys {
-		if key == "" {
-			continue
-		}
-		for _, r := range s.byKey[key] {
-			if !r.Expired(now) && r.identifies(who) && r.reaches(where) {
-				return r
-			}
-		}
-	}
-	return nil
+	return s.index.match(s.rules, who, where, now)
 }
 
 func (r *Rule) identifies(who Identity) bool {
