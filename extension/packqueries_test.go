@@ -1,6 +1,9 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
+	"fmt"
 	"net/netip"
 	"os"
 	"regexp"
@@ -385,4 +388,33 @@ func TestCallsAreCounted(t *testing.T) {
 	_, err := host.Query(t.Context(), "SELECT 1 FROM socket_tls_conformance AS flow JOIN file_crypto_linkage AS linkage ON linkage.path = flow.path")
 	require.NoError(t, err)
 	require.Greater(t, counted.take()["file_crypto_linkage"], 1)
+}
+
+// TestCopiedKeysApprove: rules made of the demo's exception keys, as docs/packs.md says, leave no finding.
+func TestCopiedKeysApprove(t *testing.T) {
+	t.Parallel()
+	detection := packQueries(t, "darwin")["an0402/detection"].SQL
+	found := func(settings string) []map[string]string {
+		var out, errs bytes.Buffer
+		require.Zero(t, execute([]string{"query", "--json", "--root", demo + "/root", "--capture", demo + "/capture.pcapng", "--config", settings, detection}, &out, &errs), errs.String())
+		var rows []map[string]string
+		require.NoError(t, json.Unmarshal(out.Bytes(), &rows))
+		return rows
+	}
+	before := found(demo + "/config.yaml")
+	require.Len(t, before, 2)
+	rules := "rules:\n"
+	for i, row := range before {
+		part := exceptionKey.FindStringSubmatch(row["exception_key"])
+		kind, value, _ := strings.Cut(part[1], ":")
+		rules += fmt.Sprintf("  - {name: copied-%d, %s: %s, networks: [%s], ports: [%s], approved_by: test, reason: copied}\n", i, kind, value, part[2], part[3])
+	}
+	dir := t.TempDir()
+	messenger, err := os.ReadFile(demo + "/allowlist.d/messenger.yaml")
+	require.NoError(t, err)
+	require.NoError(t, os.Mkdir(dir+"/allowlist.d", 0o755))
+	require.NoError(t, os.WriteFile(dir+"/config.yaml", nil, 0o644))
+	require.NoError(t, os.WriteFile(dir+"/allowlist.d/messenger.yaml", messenger, 0o644))
+	require.NoError(t, os.WriteFile(dir+"/allowlist.d/copied.yaml", []byte(rules), 0o644))
+	require.Empty(t, found(dir+"/config.yaml"))
 }
