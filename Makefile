@@ -6,7 +6,7 @@ EXT          = build/cipherlens.ext
 
 export CGO_ENABLED = 0
 
-.PHONY: all build demo test lint cross generate corpus samples bench bench-linkage bench-flows bench-packs bench-report emulation emulate emulate-quick fuzz dist dist-test clean warehouse
+.PHONY: all build demo test lint cross generate corpus samples bench bench-linkage bench-flows bench-packs bench-report emulation emulate emulate-quick evaluate fuzz dist dist-test clean warehouse
 all: build
 
 ## build: the extension, build/cipherlens.ext
@@ -116,6 +116,12 @@ emulate-quick: build emulation
 ## warehouse: the result logs of 10,000 made hosts and 30 days in ClickHouse: loaded, asked, compared, with what each query costs at 1,000, 3,000 and 10,000
 warehouse: build
 	WAREHOUSE_HOSTS=10000 $(GO) test -count=1 -v -run '^TestWarehouse$$' -timeout 60m ./fleet/warehouse
+
+## evaluate: detection against false alarms over the threshold, for each length of sample: build/evaluate/roc-*.tsv, .svg and .png; labelled captures where ../shared/corpus is
+evaluate:
+	@mkdir -p $(EMULATION)
+	cd testdata/emulation && $(GO) build -trimpath -o ../../$(EMULATION)/ ./evaluate
+	$(EMULATION)/evaluate
 
 ## fuzz: every fuzz target for FUZZTIME (a minute)
 FUZZTIME ?= 1m
