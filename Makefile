@@ -6,8 +6,7 @@ EXT          = build/cipherlens.ext
 
 export CGO_ENABLED = 0
 
-.PHONY: all build demo test lint cross generate corpus samples bench bench-linkage bench-flows bench-packs bench-report fuzz dist dist-test clean
-
+.PHONY: all build demo test lint cross generate corpus samples bench bench-linkage bench-flows bench-packs bench-report emulation emulate emulate-quick evaluate fuzz dist dist-test clean warehouse
 all: build
 
 ## build: the extension, build/cipherlens.ext
@@ -30,15 +29,18 @@ demo: build
 test: build
 	$(GO) test ./...
 	cd testdata && $(GO) test ./...
+	cd testdata/pipeline && $(GO) test ./...
 
 ## lint: gofmt, vet, staticcheck, go.mod
 lint:
 	@out=$$(gofmt -l . | grep -v '/testdata/' ); if [ -n "$$out" ]; then echo "gofmt: $$out"; exit 1; fi
 	$(GO) vet ./...
 	cd testdata && $(GO) vet ./...
+	cd testdata/pipeline && $(GO) vet ./...
 	$(GO) run $(STATICCHECK) ./...
 	$(GO) mod tidy -diff
 	cd testdata && $(GO) mod tidy -diff
+	cd testdata/pipeline && $(GO) mod tidy -diff
 
 ## cross: build and vet all platforms without cgo, compile the darwin tests
 cross:
@@ -87,6 +89,39 @@ bench-report:
 ## bench-packs: the time of every query of every pack on a made host with 500 jobs, 800 processes and 5,000 flows (1 s each at most)
 bench-packs:
 	@$(GO) test -run '^$$' -bench '^BenchmarkPacks$$' -benchtime 3x ./extension
+
+# The clients, servers and the runner of the emulation, a Go module of its own.
+EMULATION = build/emulation
+emulation:
+	@mkdir -p $(EMULATION)
+	cd testdata/emulation && $(GO) build -trimpath -o ../../$(EMULATION)/ ./peer ./benign ./campaign
+	cd testdata/emulation && $(GO) build -trimpath -tags plain -o ../../$(EMULATION)/peer-plain ./peer && $(GO) build -trimpath -tags plain -o ../../$(EMULATION)/benign-plain ./benign
+	cd testdata && $(GO) build -trimpath -o ../$(EMULATION)/ ./annotate
+	cd testdata/emulation && for name in frp poseidon-tcp; do \
+		GOOS=darwin GOARCH=arm64 $(GO) build -trimpath -tags plain -ldflags=-buildid=$$name -o ../../$(EMULATION)/peer-darwin-$$name ./peer || exit 1; done
+	cd testdata/emulation && for name in sliver-http sliver-mtls; do \
+		GOOS=darwin GOARCH=arm64 $(GO) build -trimpath -ldflags=-buildid=$$name -o ../../$(EMULATION)/peer-darwin-$$name ./peer || exit 1; done
+
+## emulate: emulated implants and real benign programs, live under the sensor; writes docs/detection-report.md. Needs root; EMULATE_FLAGS=-install for the programs, OSQUERYD for a real osqueryd
+EMULATE_RUNS  ?= 5
+EMULATE_TIME  ?= 10m
+EMULATE_FLAGS ?=
+emulate: build emulation
+	$(EMULATION)/campaign -ext $(EXT) -bin $(EMULATION) -runs $(EMULATE_RUNS) -time $(EMULATE_TIME) $(EMULATE_FLAGS)
+
+## emulate-quick: the same with one run, half of the shapes and without the slow programs, in less than a minute; writes build/detection-report.md
+emulate-quick: build emulation
+	$(EMULATION)/campaign -ext $(EXT) -bin $(EMULATION) -quick -time 90s -out build/detection-report.md $(EMULATE_FLAGS)
+
+## warehouse: the result logs of 10,000 made hosts and 30 days in ClickHouse: loaded, asked, compared, with what each query costs at 1,000, 3,000 and 10,000
+warehouse: build
+	WAREHOUSE_HOSTS=10000 $(GO) test -count=1 -v -run '^TestWarehouse$$' -timeout 60m ./fleet/warehouse
+
+## evaluate: detection against false alarms over the threshold, for each length of sample: build/evaluate/roc-*.tsv, .svg and .png; labelled captures where ../shared/corpus is
+evaluate:
+	@mkdir -p $(EMULATION)
+	cd testdata/emulation && $(GO) build -trimpath -o ../../$(EMULATION)/ ./evaluate
+	$(EMULATION)/evaluate
 
 ## fuzz: every fuzz target for FUZZTIME (a minute)
 FUZZTIME ?= 1m

@@ -13,6 +13,7 @@ import (
 // findings is the result logger of run: it prints what is new to people, and hands everything on to osquery's log files.
 type findings struct {
 	out, err io.Writer
+	terminal terminal                  // that out is
 	files    *sqlhost.FilesystemLogger // nil without --log-dir
 
 	mu              sync.Mutex
@@ -22,7 +23,7 @@ type findings struct {
 var _ sqlhost.ResultLogger = (*findings)(nil)
 
 func newFindings(out, errOut io.Writer, dir string) (*findings, error) {
-	f := &findings{out: out, err: errOut}
+	f := &findings{out: out, err: errOut, terminal: terminalOf(out)}
 	if dir == "" {
 		return f, nil
 	}
@@ -37,7 +38,7 @@ func (f *findings) Results(item *sqlhost.LogItem) error {
 	for _, row := range item.Added {
 		if _, finding := row["severity"]; finding {
 			f.found++
-			fmt.Fprintln(f.out, findingTable(row))
+			fmt.Fprintln(f.out, findingTable(row, f.terminal))
 		}
 	}
 	if len(item.Added)+len(item.Removed) > 0 {
@@ -55,8 +56,8 @@ func (f *findings) Snapshot(item *sqlhost.LogItem) error {
 	f.mu.Lock()
 	fmt.Fprintf(f.err, "%s: %d rows\n", item.Name, len(item.Snapshot))
 	for _, row := range item.Snapshot {
-		if state := row["state"].Text; state == "degraded" || state == "blind" {
-			fmt.Fprintf(f.err, "  %s %s: %s\n", state, printable(row["name"].Text), printable(row["detail"].Text))
+		if state := row["state"].Text; row["name"].Text != "" && (state == "degraded" || state == "blind") {
+			fmt.Fprintf(f.err, "  %s %s: %s\n", terminalOf(f.err).state(state), printable(row["name"].Text), printable(row["detail"].Text))
 		}
 	}
 	f.mu.Unlock()
@@ -108,7 +109,7 @@ func (f *findings) close() error {
 }
 
 // findingTable is one finding of the detection for people: a line a question.
-func findingTable(row sqlhost.Row) string {
+func findingTable(row sqlhost.Row, t terminal) string {
 	at := func(column string) string { return printable(row[column].Text) }
 	lines := [][2]string{
 		{"job", job(at)},
@@ -120,9 +121,10 @@ func findingTable(row sqlhost.Row) string {
 		{"why not TLS", why(at)},
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s  %s", strings.ToUpper(at("severity")), cmp.Or(at("launchd_label"), at("systemd_unit"), at("path"), at("process_name"), at("remote_address")))
+	fmt.Fprintf(&b, "%s  %s", t.state(strings.ToUpper(at("severity"))), cmp.Or(at("launchd_label"), at("systemd_unit"), at("path"), at("process_name"), at("remote_address")))
+	const indent = 15
 	for _, l := range lines {
-		fmt.Fprintf(&b, "\n  %-12s %s", l[0], l[1])
+		fmt.Fprintf(&b, "\n  %-12s %s", l[0], t.wrap(indent, l[1]))
 	}
 	b.WriteString("\n")
 	return b.String()

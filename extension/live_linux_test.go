@@ -79,7 +79,7 @@ func inNamespace(logDir string) error {
 		time.Sleep(time.Second)
 		talked <- exec.Command("implant.ext").Run()
 	}()
-	if status := execute([]string{"run", "--pack", "../packs/an0402.conf", "--for", "8s", "--interval", "1s", "--log-dir", logDir}, os.Stdout, os.Stderr); status != 0 {
+	if status := execute([]string{"run", "--pack", "../packs/an0402.conf", "--pack", "../packs/an0401.conf", "--for", "8s", "--interval", "1s", "--log-dir", logDir}, os.Stdout, os.Stderr); status != 0 {
 		return fmt.Errorf("run: status %d", status)
 	}
 	return <-talked
@@ -101,5 +101,6 @@ func TestLiveFinding(t *testing.T) {
 	implant, err := exec.LookPath("implant.ext")
 	require.NoError(t, err)
 	require.Regexp(t, `"name":"pack_an0402_detection".*"path":"`+implant+`",.*"pid":"[1-9]\d*".*"remote_address":"203.0.113.7".*"verdict":"tls_mimic"`, string(results))
-	require.Contains(t, string(out), "1 finding.")
+	require.Regexp(t, `"name":"pack_an0401_detection".*"path":"`+implant+`",.*"severity":"(high|medium)"`, string(results))
+	require.Contains(t, string(out), "2 findings.", "one of each pack")
 }

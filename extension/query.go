@@ -17,27 +17,34 @@ import (
 
 func newQueryCommand() *cobra.Command {
 	var s subject
+	var p packQuery
 	var asJSON bool
 	var runFor time.Duration
 	cmd := &cobra.Command{
-		Use:   "query [--root DIR] [--capture FILE]... [--for 10s] [--json] SQL",
+		Use:   "query [--root DIR] [--capture FILE]... [--for 10s] [--json] SQL | --pack-query PACK/QUERY [--asked VALUE]",
 		Short: "Run one SQL statement over the tables, without osqueryd",
 		Long: `Run one SQL statement over the tables, without osqueryd, once the captures are read. Without --capture, as root, it captures live: --for says how
-long, before the statement runs.`,
-		Args: cobra.ExactArgs(1),
+long, before the statement runs. --pack-query takes a statement of the packs that come with the program, as an0402-hunt/random; into those of an0402-response
+--asked pastes a pid, a path, a launchd label (a systemd unit) or a remote address.`,
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
+			sql, err := p.statement(args)
+			if err != nil {
+				return err
+			}
 			n, err := s.open(ctx, cmd)
 			if err != nil {
 				return err
 			}
 			if err = n.drained(ctx, s.captures, runFor); err == nil {
-				err = n.query(ctx, args[0], asJSON, cmd.OutOrStdout())
+				err = n.query(ctx, sql, asJSON, cmd.OutOrStdout())
 			}
 			return errors.Join(err, n.close())
 		},
 	}
 	s.flags(cmd)
+	p.flags(cmd)
 	cmd.Flags().DurationVar(&runFor, "for", 0, "capture live for that long before the statement runs")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON array with strings as values, like osqueryi --json")
 	return cmd

@@ -51,13 +51,15 @@ func replaying(args []string) int {
 func consoleConfig(t *testing.T, settings string) string {
 	conf, err := packs.Files.ReadFile("an0402.conf")
 	require.NoError(t, err)
-	var pack map[string]map[string]map[string]any
+	var pack struct {
+		Queries map[string]map[string]any `json:"queries"`
+	}
 	require.NoError(t, json.Unmarshal(conf, &pack))
-	for name, q := range pack["queries"] {
+	for name, q := range pack.Queries {
 		q["interval"] = 1
 		q["platform"] = "darwin,linux"
 		if name != "detection" && name != "coverage" {
-			delete(pack["queries"], name)
+			delete(pack.Queries, name)
 		}
 	}
 	text, err := json.Marshal(map[string]any{

@@ -7,6 +7,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"github.com/cipherlens/cipherlens/packs"
 	"github.com/cipherlens/cipherlens/tables"
 )
 
@@ -42,7 +43,7 @@ type AppleSettings struct {
 
 // Files makes every generated file, by its path below fleet/, from the packs in dir.
 func Files(dir fs.FS) (map[string][]byte, error) {
-	names, err := PackNames(dir)
+	names, err := packs.Names(dir)
 	if err != nil {
 		return nil, err
 	}

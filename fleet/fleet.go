@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
-	"slices"
 	"strings"
 
 	"github.com/cipherlens/cipherlens/packs"
@@ -111,21 +110,6 @@ const settingsOption = "custom_cipherlens"
 
 // Settings are what custom_cipherlens starts with: the defaults that a site is most likely to move.
 const Settings = `{"payload_entropy_threshold": 0.999, "record_sni": "alerts", "time_window": "15m"}`
-
-// PackNames lists the packs in dir: its folders with SQL files.
-func PackNames(dir fs.FS) ([]string, error) {
-	files, err := fs.Glob(dir, "*/*.sql")
-	if err != nil {
-		return nil, err
-	}
-	var names []string
-	for _, f := range files {
-		name, _, _ := strings.Cut(f, "/")
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return slices.Compact(names), nil
-}
 
 // Reports makes one report of each query of a pack. Their names are <pack>_<query>, so that a result line has the same end under Fleet
 // (pack/Global/an0402_detection) and under osqueryd (pack_an0402_detection).

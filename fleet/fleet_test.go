@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cipherlens/cipherlens/internal/sqlhost"
+	"github.com/cipherlens/cipherlens/packs"
 	"github.com/cipherlens/cipherlens/tables"
 )
 
@@ -45,7 +46,7 @@ func TestRoundTrip(t *testing.T) {
 	require.Equal(t, "Cipherlens", got.Name)
 	require.Equal(t, Labels(), got.Labels)
 	require.Equal(t, Policies(), got.Policies)
-	names, err := PackNames(dir)
+	names, err := packs.Names(dir)
 	require.NoError(t, err)
 	require.Contains(t, names, "an0402")
 	var reports []Report

@@ -159,6 +159,18 @@ func Queries(dir fs.FS, name string) ([]Query, error) {
 	return queries, nil
 }
 
+// unasked is how the SQL of a response query begins; between the quotes goes the value.
+const unasked = "WITH asked(value) AS (SELECT '')"
+
+// Paste gives the SQL of a response query with a value pasted into it.
+func Paste(sql, value string) (string, error) {
+	rest, ok := strings.CutPrefix(sql, unasked)
+	if !ok || strings.ContainsRune(value, 0) {
+		return "", fmt.Errorf("packs: the query has no place for a value, or the value has a NUL")
+	}
+	return strings.TrimSuffix(unasked, "'')") + "'" + strings.ReplaceAll(value, "'", "''") + "')" + rest, nil
+}
+
 // packQuery is a query as osquery's pack format has it.
 type packQuery struct {
 	Query       string `json:"query"`

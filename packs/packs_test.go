@@ -56,3 +56,36 @@ func TestParseQueryNamesFileAndField(t *testing.T) {
 		require.ErrorContains(t, err, "p/q.sql", bad)
 	}
 }
+
+func TestPaste(t *testing.T) {
+	t.Parallel()
+	got, err := Paste("WITH asked(value) AS (SELECT ''), x AS (SELECT 1) SELECT ''", "it's")
+	require.NoError(t, err)
+	require.Equal(t, "WITH asked(value) AS (SELECT 'it''s'), x AS (SELECT 1) SELECT ''", got)
+	_, err = Paste("SELECT ''", "7")
+	require.Error(t, err)
+	_, err = Paste(unasked, "a\x00b")
+	require.Error(t, err)
+}
+
+// Whatever is accepted has every field, and SQL that Fleet and osquery take.
+func FuzzParseQuery(f *testing.F) {
+	for _, name := range []string{"an0402/detection.sql", "an0402/jobs.sql", "an0402-response/lineage.sql"} {
+		data, err := os.ReadFile(name)
+		require.NoError(f, err)
+		f.Add(data)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		q, err := ParseQuery("p/q.sql", data)
+		if err != nil {
+			require.ErrorContains(t, err, "p/q.sql")
+			return
+		}
+		for _, field := range []string{q.SQL, q.Description, q.Attack, q.Kind, q.Platform, q.FalsePositives, q.Response} {
+			require.NotEmpty(t, field)
+			require.NotContains(t, field, "$")
+		}
+		require.NotContains(t, q.SQL, ";")
+		require.False(t, q.Snapshot && q.Removed)
+	})
+}

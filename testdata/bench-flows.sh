@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Times cipherlens.ext beside nDPI's ndpiReader on one merged capture, in one run, each on one core, in turns; prints packets a second and the
-# ratio. Needs captures (a folder, default ../shared/corpus) and ndpiReader (Debian: libndpi-bin).
+# Times cipherlens.ext beside nDPI's ndpiReader on one merged capture, in one run, each on one core, in turns, from the start of the process to
+# its end; prints packets a second, the ratio, and what each of our steps costs. Needs captures (a folder, default ../shared/corpus) and ndpiReader (Debian: libndpi-bin).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 captures=${1:-../shared/corpus}
@@ -33,3 +33,5 @@ echo "$packets packets, $(($(stat -c %s "$work/all.pcap") / 1000000)) MB, one co
 echo "  cipherlens.ext flows  $(rate "$ours")"
 echo "  ndpiReader            $(rate "$theirs")"
 echo "  ratio                 $ratio"
+CAPTURE="$work/all.pcap" taskset -c "$core" go test -run '^$' -bench '^BenchmarkCapture$' -benchtime 5x ./internal/sensor | awk '
+	/^BenchmarkCapture/ { split($1, step, /[\/-]/); at = $3; printf "  %-7s %6.0f ns/packet, %+6.0f\n", step[2], at, at - before; before = at }'

@@ -14,9 +14,12 @@ func (e *examined) random(client, server int) bool {
 const (
 	// excludedBy is how many of the first bytes tell what is not random at all.
 	excludedBy = 128
-	// impossible is how unlikely they must be where they may still hold a header, improbable where they hold none.
-	impossible = 1e-20
-	improbable = 1e-6
+)
+
+// Less likely than impossible are bytes that may still hold a header, than improbable ones that hold none.
+var (
+	impossible = randomness.NewExcluder(1e-20)
+	improbable = randomness.NewExcluder(1e-6)
 )
 
 // accept measures the bodies of messages behind headers, and says whether all of them may be uniform: each direction's bytes, and
@@ -43,28 +46,72 @@ func (e *examined) accept(all [2][][]byte, header [2]int, level float64) bool {
 	if silent || e.n < need || e.hopeless(impossible) {
 		return false
 	}
-	e.n = 0
-	for i := range e.sides {
-		s := &e.sides[i]
-		s.take(&e.seen)
-		e.n += len(s.body)
-	}
-	e.found = e.n >= need && 4*e.n >= bytes && e.likely(level)
-	return e.found
-}
-
-// hopeless says whether the first bytes of either direction's bodies, without what repeats, are less likely than level to be uniform.
-func (e *examined) hopeless(level float64) bool {
-	for i := range e.sides {
-		s := &e.sides[i]
-		if head := join(s.rest, e.head[:0]); !randomness.Excludes(head, level) {
-			continue
-		}
-		if _, head := novel(s.rest, s.room.novel[:0], e.head[:0], &e.seen); randomness.Excludes(head, level) {
+	// Uniform bytes hardly ever repeat: what passes as it is need not be searched for repeats.
+	if e.unsearched() {
+		if e.found, _ = e.likely(level); e.found {
 			return true
 		}
 	}
+	left := 0
+	for i := range e.sides {
+		s := &e.sides[i]
+		if !s.take(&e.seen) {
+			s.refuse()
+			return false
+		}
+		left += len(s.body)
+	}
+	e.n = left
+	if e.n < need || 4*e.n < bytes {
+		return false
+	}
+	found, refused := e.likely(level)
+	if refused != nil {
+		refused.refuse()
+	}
+	e.found = found
+	return found
+}
+
+// refuse notes that what is behind the header is not uniform.
+func (s *side) refuse() {
+	if s.header < len(s.failed) {
+		s.failed[s.header] = true
+	}
+}
+
+// hopeless says whether the first bytes of either direction's bodies, without what repeats, are surely not uniform.
+func (e *examined) hopeless(not *randomness.Excluder) bool {
+	for i := range e.sides {
+		s := &e.sides[i]
+		if head := join(s.rest, e.head[:0]); !not.Excludes(head) {
+			continue
+		}
+		if s.repeats != no {
+			if _, _, ok := novel(s.rest, s.room.novel[:0], e.head[:0], &e.seen, not); ok {
+				continue
+			}
+		}
+		s.refuse()
+		return true
+	}
 	return false
+}
+
+// unsearched joins the bodies as they are, and says whether that is worth judging: no direction was searched for repeats, and each starts
+// as uniform bytes may.
+func (e *examined) unsearched() bool {
+	for i := range e.sides {
+		s := &e.sides[i]
+		if s.repeats != unknown || improbable.Excludes(join(s.rest, e.head[:0])) {
+			return false
+		}
+	}
+	for i := range e.sides {
+		s := &e.sides[i]
+		s.body = join(s.rest, s.bytes[:0])
+	}
+	return true
 }
 
 // tooFew says whether there are fewer bytes than the least that need asks for.
@@ -85,34 +132,28 @@ func (e *examined) clearDatagrams() bool {
 	return e.hopeless(impossible)
 }
 
-// take joins the bodies, without what repeats.
-func (s *side) take(seen *blocks) {
+// take joins the bodies, without what repeats; false where what is left of them is surely not uniform.
+func (s *side) take(seen *blocks) bool {
 	if s.repeats == unknown {
 		s.repeats = no
-		if _, s.body = novel(s.messages, s.room.novel[:0], s.bytes[:0], seen); len(s.body) < min(size(s.messages), randomness.MaxSample) {
+		if repeats(s.messages, cap(s.bytes[:0]), seen) {
 			s.repeats = yes
 		}
 	}
-	if s.repeats == yes {
-		s.rest, s.body = novel(s.rest, s.rest[:0], s.bytes[:0], seen)
-	} else {
+	if s.repeats == no {
 		s.body = join(s.rest, s.bytes[:0])
+		return true
 	}
+	var ok bool
+	s.rest, s.body, ok = novel(s.rest, s.rest[:0], s.bytes[:0], seen, impossible)
+	return ok
 }
 
-// likely says whether the bodies may be uniform, and keeps their figures.
-func (e *examined) likely(level float64) bool {
+// likely says whether the bodies may be uniform, and keeps their figures; or else which direction's bodies are not, if one alone tells.
+func (e *examined) likely(level float64) (ok bool, refused *side) {
 	for i := range e.sides {
-		s := &e.sides[i]
-		if len(s.body) < randomness.MinSample {
-			if !e.framing && len(s.data) >= minRandom {
-				return false
-			}
-			continue
-		}
-		var ok bool
-		if s.stats, ok = randomness.Likely(s.body, level); !ok || randomness.Columns(s.rest) < level {
-			return false
+		if s := &e.sides[i]; !e.sideLikely(s, level) {
+			return false, s
 		}
 	}
 	a, b := &e.sides[0], &e.sides[1]
@@ -124,7 +165,16 @@ func (e *examined) likely(level float64) bool {
 	default:
 		e.sample = b.stats
 	}
-	return e.sample.Likelihood >= level
+	return e.sample.Likelihood >= level, nil
+}
+
+// sideLikely says whether one direction's bodies may be uniform, or are too few to tell.
+func (e *examined) sideLikely(s *side, level float64) (ok bool) {
+	if len(s.body) < randomness.MinSample {
+		return e.framing || len(s.data) < minRandom
+	}
+	s.stats, ok = randomness.Likely(s.body, level)
+	return ok && randomness.Columns(s.rest) >= level
 }
 
 // maxFramedHeaders is how many times longer than the ciphertext behind them all headers of a framing may be: some beacons are nothing

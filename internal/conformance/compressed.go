@@ -17,7 +17,7 @@ import (
 // A format is a compressed or media format: it says by its magic and a partial parse whether bytes start with it.
 type format struct {
 	name   string
-	first  string // the bytes that it may begin with; empty: any
+	first  string // the bytes that it may begin with
 	begins func(b []byte) bool
 
 	reasons []string // of the verdict
@@ -39,7 +39,7 @@ var formats = []format{
 	{name: "png", first: "\x89", begins: isPNG},
 	{name: "gif", first: "G", begins: magic("GIF87a", "GIF89a")},
 	{name: "riff", first: "R", begins: isRIFF},
-	{name: "mp4", begins: isMP4},
+	{name: "mp4", first: "\x00", begins: isMP4},
 	{name: "webm", first: "\x1a", begins: magic("\x1a\x45\xdf\xa3")},
 	{name: "ogg", first: "O", begins: magic("OggS\x00")},
 	{name: "flac", first: "f", begins: magic("fLaC\x00\x00\x00\x22")},
@@ -48,7 +48,7 @@ var formats = []format{
 	{name: "aac", first: "\xff", begins: isADTS},
 	{name: "mpegts", first: "\x47", begins: isMPEGTS},
 	{name: "snappy", first: "\xff", begins: magic("\xff\x06\x00\x00sNaPpY")},
-	{name: "deflate", begins: isDeflate},
+	{name: "deflate", first: deflateFirst, begins: isDeflate},
 	{name: "pdf", first: "%", begins: magic("%PDF-1.", "%PDF-2.")},
 }
 
@@ -58,7 +58,7 @@ var formatsBy = func() (by [256][]*format) {
 		f := &formats[i]
 		f.reasons = []string{"compressed_" + f.name}
 		for b := range by {
-			if f.first == "" || strings.IndexByte(f.first, byte(b)) >= 0 {
+			if strings.IndexByte(f.first, byte(b)) >= 0 {
 				by[b] = append(by[b], f)
 			}
 		}
@@ -270,7 +270,7 @@ func isRIFF(b []byte) bool {
 	return string(b[:4]) == "RIFF" && (kind == "WAVE" || kind == "AVI " || kind == "WEBP")
 }
 
-// isMP4 wants a plausible first box (ISO 14496-12).
+// isMP4 wants a plausible first box (ISO 14496-12), below 16 MiB.
 func isMP4(b []byte) bool {
 	size := binary.BigEndian.Uint32(b)
 	switch string(b[4:8]) {

@@ -4,26 +4,34 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"math/bits"
 )
 
-// isDeflate wants a bare stream that ends where the message ends, or goes on for long. What follows from blocks without
-// compression, or from very few bytes, says nothing.
+// Kinds of blocks (RFC 1951, 3.2.3), in bits 1 and 2 of a stream's first byte. What follows from one without compression says nothing.
+const fixedBlock, dynamicBlock = 1, 2
+
+// deflateFirst are the bytes that a bare stream may begin with.
+var deflateFirst = func() string {
+	var all []byte
+	for b := range 256 {
+		if kind := b >> 1 & 3; kind == fixedBlock || kind == dynamicBlock {
+			all = append(all, byte(b))
+		}
+	}
+	return string(all)
+}()
+
+// isDeflate wants a bare stream that ends where the message ends, or goes on for long. What follows from very few bytes says nothing.
 func isDeflate(b []byte) bool {
 	const whole, part = 24, 256
 	if len(b) < whole {
 		return false
 	}
-	const fixed, dynamic = 1, 2
-	switch b[0] >> 1 & 3 {
-	case fixed:
+	if b[0]>>1&3 == fixedBlock {
 		if !fixedBegins(b) {
 			return false
 		}
-	case dynamic:
-		if !dynamicBegins(b) {
-			return false
-		}
-	default:
+	} else if !dynamicBegins(b) {
 		return false
 	}
 	used, _, _, err := inflate(b)
@@ -52,62 +60,58 @@ func dynamicBegins(b []byte) bool {
 // fixedBegins decodes the start of a block with the fixed codes (RFC 1951, 3.2.6) up to its first copy of earlier bytes, which
 // must not lie before the stream's start, as it mostly does where there is no such stream.
 func fixedBegins(b []byte) bool {
-	r := bitReader{b: b, at: 3}
+	at := 3
 	const looked = 32 // symbols
 	for produced := range looked {
-		symbol := r.fixedSymbol()
+		symbol := fixedSymbols[bitsAt(b, at)&511]
+		at += int(symbol.length)
 		switch {
-		case symbol == 256: // the block ends
+		case symbol.value == 256: // the block ends
 			return true
-		case symbol > 285:
+		case symbol.value > 285:
 			return false
-		case symbol > 256:
-			if symbol > 264 && symbol < 285 {
-				r.at += (symbol - 261) / 4
+		case symbol.value > 256:
+			if symbol.value > 264 && symbol.value < 285 {
+				at += int(symbol.value-261) / 4
 			}
-			code := r.huffman(5)
+			code := int(bits.Reverse8(uint8(bitsAt(b, at))) >> 3) // codes come highest bit first
 			return code < 4 && code < produced || code >= 4 && code < 30 && (2+code&1)<<(code/2-1) < produced
 		}
 	}
 	return true
 }
 
-// bitReader reads bits from the lowest of each byte on; behind the end there are zeros.
-type bitReader struct {
-	b  []byte
-	at int // bits
+// bitsAt are at least 24 bits of b, the lowest of each byte first; behind the end there are zeros.
+func bitsAt(b []byte, at int) uint32 {
+	b = b[min(at/8, len(b)):]
+	if len(b) >= 4 {
+		return binary.LittleEndian.Uint32(b) >> (at % 8)
+	}
+	var last [4]byte
+	copy(last[:], b)
+	return binary.LittleEndian.Uint32(last[:]) >> (at % 8)
 }
 
-func (r *bitReader) bit() int {
-	if r.at >= 8*len(r.b) {
-		return 0
-	}
-	v := int(r.b[r.at/8] >> (r.at % 8) & 1)
-	r.at++
-	return v
+// A symbol of the fixed codes is a literal (below 256), the end of the block (256), or a length.
+type fixedSymbol struct {
+	value  uint16
+	length uint8 // bits
 }
 
-// huffman reads bits of a code, which come highest first.
-func (r *bitReader) huffman(n int) int {
-	v := 0
-	for range n {
-		v = v<<1 | r.bit()
+// fixedSymbols are the symbols by the nine bits that they may begin with.
+var fixedSymbols = func() (t [512]fixedSymbol) {
+	for next := range t {
+		code := bits.Reverse16(uint16(next)) >> 7 // highest bit first
+		switch {
+		case code>>2 < 24:
+			t[next] = fixedSymbol{256 + code>>2, 7}
+		case code>>1 < 192:
+			t[next] = fixedSymbol{code>>1 - 48, 8}
+		case code>>1 < 200:
+			t[next] = fixedSymbol{280 + code>>1 - 192, 8}
+		default:
+			t[next] = fixedSymbol{144 + code - 400, 9}
+		}
 	}
-	return v
-}
-
-// fixedSymbol is a literal (below 256), the end of the block (256), or a length.
-func (r *bitReader) fixedSymbol() int {
-	code := r.huffman(7)
-	if code < 24 {
-		return 256 + code
-	}
-	code = code<<1 | r.bit()
-	switch {
-	case code < 192:
-		return code - 48
-	case code < 200:
-		return 280 + code - 192
-	}
-	return 144 + (code<<1 | r.bit()) - 400
-}
+	return t
+}()

@@ -9,7 +9,7 @@ import (
 type disguise struct {
 	app     string
 	reasons []string
-	hides   func(c *Conversation, sides *[2]side) (header int, ok bool)
+	hides   func(e *examined, c *Conversation) (header int, ok bool)
 }
 
 var disguises = []disguise{
@@ -24,14 +24,14 @@ var mkcpHeaders = []int{0, 4, 13}
 
 // isMKCP undoes V2Ray's "simple" mask of mKCP (transport/internet/kcp/crypt.go): each byte was XORed with the one four before
 // it, and the first four are the FNV-1a hash of the rest, so that each datagram proves itself.
-func isMKCP(c *Conversation, sides *[2]side) (int, bool) {
+func isMKCP(e *examined, c *Conversation) (int, bool) {
 	if c.Transport != UDP {
 		return 0, false
 	}
 	for _, h := range mkcpHeaders {
 		proven := 0
-		for i := range sides {
-			all := sides[i].whole
+		for i := range e.sides {
+			all := e.sides[i].whole
 			for _, m := range all[:min(len(all), 4)] {
 				if !mkcpUnmasks(m[min(h, len(m)):]) {
 					proven = -maxMessages
@@ -82,20 +82,24 @@ const (
 
 // isMaskedOpenVPN finds OpenVPN behind the "scramble" patches: every mask leaves the first byte XORed with one constant,
 // so that the order of opcodes gives it away (after Xue et al., USENIX Security 2022).
-func isMaskedOpenVPN(c *Conversation, sides *[2]side) (int, bool) {
-	a, b := &sides[0], &sides[1]
-	if len(a.data) == 0 || len(b.data) == 0 {
-		return 0, false
-	}
+func isMaskedOpenVPN(e *examined, c *Conversation) (int, bool) {
+	a, b := &e.sides[0], &e.sides[1]
 	header := 0
-	client, server := a.whole, b.whole
 	if c.Transport != UDP {
 		header = 2
+	}
+	if len(a.data) <= header || len(b.data) <= header {
+		return 0, false
+	}
+	reset := (a.data[header]^b.data[header])>>3 ^ resetServerV2 // where one mask hides both
+	mask := a.data[header] ^ reset<<3
+	if reset != resetClientV2 && reset != resetClientV3 || mask == 0 || b.data[header]^mask != resetServerV2<<3 {
+		return 0, false
+	}
+	client, server := a.whole, b.whole
+	if c.Transport != UDP {
 		f := framing{width: 2, extra: 2}
-		if fits, _ := f.begins(&a.carried, &b.carried); !fits {
-			return 0, false
-		}
-		if _, ok := f.explains(&a.carried, &b.carried, new(int)); !ok {
+		if !e.search.holds(f, &a.carried, &b.carried) {
 			return 0, false
 		}
 		client, server = f.split(&a.carried, a.room.split[:0]), f.split(&b.carried, b.room.split[:0])
@@ -104,16 +108,8 @@ func isMaskedOpenVPN(c *Conversation, sides *[2]side) (int, bool) {
 	if len(client) == 0 || len(server) == 0 {
 		return 0, false
 	}
-	for _, reset := range []byte{resetClientV2, resetClientV3} {
-		mask := client[0][0] ^ reset<<3
-		if mask == 0 || server[0][0]^mask != resetServerV2<<3 {
-			continue
-		}
-		if n, ok := opcodes(mask, client[1:], server[1:]); ok && n >= minOpcodes {
-			return header, true
-		}
-	}
-	return 0, false
+	n, ok := opcodes(mask, client[1:], server[1:])
+	return header, ok && n >= minOpcodes
 }
 
 // opcodes counts the packets whose opcode is one that follows the resets; it fails at the first other one, and where each direction only

@@ -30,25 +30,16 @@ func (f *framing) value(b []byte) int {
 	if len(b) < f.position+f.width {
 		return -1
 	}
-	b = b[f.position:]
+	var field [4]byte
+	if len(b) >= f.position+len(field) {
+		field = [4]byte(b[f.position:])
+	} else {
+		copy(field[:], b[f.position:])
+	}
 	if f.little {
-		switch f.width {
-		case 2:
-			return int(b[1])<<8 | int(b[0])
-		case 3:
-			return int(b[2])<<16 | int(b[1])<<8 | int(b[0])
-		}
-		return int(binary.LittleEndian.Uint32(b))
+		return int(binary.LittleEndian.Uint32(field[:]) << (32 - 8*f.width) >> (32 - 8*f.width))
 	}
-	switch f.width {
-	case 1:
-		return int(b[0])
-	case 2:
-		return int(b[0])<<8 | int(b[1])
-	case 3:
-		return int(b[0])<<16 | int(b[1])<<8 | int(b[2])
-	}
-	return int(binary.BigEndian.Uint32(b))
+	return int(binary.BigEndian.Uint32(field[:]) >> (32 - 8*f.width))
 }
 
 // carried is what one direction carried: units that start with a message (datagrams, or the whole of a stream), and where in
@@ -59,6 +50,9 @@ type carried struct {
 	stream bool  // there is one unit at most, and all ends are its
 	open   bool  // the last unit's last message may be cut
 }
+
+// nothing is what a direction carried that is left out.
+var nothing carried
 
 // endsOf are the known ends in unit i.
 func (s *carried) endsOf(i int) []int {
@@ -149,46 +143,76 @@ func (f *framing) split(s *carried, to [][]byte) [][]byte {
 	return to
 }
 
+// A search looks for the framing that explains most of both directions.
+type search struct {
+	sides    [2]*carried
+	known    int // ends
+	lengths  int // different ones that the messages have, as differentLengths counts them
+	walked   int
+	best     framing
+	evidence float64 // of best, or what is asked for
+	found    bool
+	tally    tally
+}
+
+func (s *search) start(a, b *carried) {
+	s.sides, s.known, s.walked = [2]*carried{a, b}, len(a.ends)+len(b.ends), 0
+}
+
+// holds says whether f explains both directions at all.
+func (s *search) holds(f framing, a, b *carried) bool {
+	s.start(a, b)
+	if fits, _ := f.begins(&s.sides); !fits {
+		return false
+	}
+	_, ok := s.explains(&f, 0)
+	return ok
+}
+
 // frame looks for the framing that explains most of both directions.
-func frame(a, b *carried) (best framing, ok bool) {
-	evidence := float64(minEvidence)
-	lengths, walked := differentLengths(a, b), 0
-	for position := 0; position <= maxPosition; position++ {
-		if !reaches(a, position) && !reaches(b, position) {
-			break
-		}
-		for width := 1; width <= 4; width++ {
-			for _, little := range [...]bool{false, true} {
-				if width == 1 && little {
-					continue
-				}
-				f := framing{position: position, width: width, little: little}
-				if !f.plausible(a, b) {
-					continue
-				}
-				extras, n := f.extras(a, b)
-				for _, f.extra = range extras[:n] {
-					fits, single := f.begins(a, b)
-					if !fits || single && f.evidence(lengths) <= evidence {
-						continue
-					}
-					if walked >= maxWalked {
-						return best, ok
-					}
-					if e, fits := f.explains(a, b, &walked); fits && e > evidence {
-						best, evidence, ok = f, e, true
-					}
-				}
+func (s *search) frame(a, b *carried) (best framing, ok bool) {
+	s.start(a, b)
+	s.lengths, s.evidence, s.found = differentLengths(a, b), minEvidence, false
+	for position := 0; position <= maxPosition && (reaches(a, position) || reaches(b, position)); position++ {
+		for width := 1; width <= 4 && s.walked < maxWalked; width++ {
+			f := framing{position: position, width: width}
+			if f.needed(s.evidence) > s.known {
+				continue
+			}
+			s.try(f)
+			if width > 1 {
+				f.little = true
+				s.try(f)
 			}
 		}
 	}
-	return best, ok
+	return s.best, s.found
+}
+
+// try keeps f if it is the best so far, with whatever may be left out of the number there.
+func (s *search) try(f framing) {
+	if !f.plausible(&s.sides) {
+		return
+	}
+	extras, n := f.extras(&s.sides)
+	for _, f.extra = range extras[:n] {
+		need := f.needed(s.evidence)
+		if need > s.known || s.walked >= maxWalked {
+			continue
+		}
+		if fits, single := f.begins(&s.sides); !fits || single && need > s.lengths {
+			continue
+		}
+		if told, fits := s.explains(&f, need); fits && told >= need {
+			s.best, s.evidence, s.found = f, f.evidence(told), true
+		}
+	}
 }
 
 // plausible is begins for any extra: the cheap look that nearly all framings fail.
-func (f *framing) plausible(a, b *carried) bool {
+func (f *framing) plausible(sides *[2]*carried) bool {
 	whole := false
-	for _, s := range [...]*carried{a, b} {
+	for _, s := range sides {
 		if len(s.units) == 0 {
 			continue
 		}
@@ -206,9 +230,9 @@ func (f *framing) plausible(a, b *carried) bool {
 func reaches(s *carried, position int) bool { return len(s.units) > 0 && len(s.units[0]) > position }
 
 // extras are what the number at f may leave out: nothing, all up to itself, or what the first message of either side shows.
-func (f *framing) extras(a, b *carried) (e [4]int, n int) {
+func (f *framing) extras(sides *[2]*carried) (e [4]int, n int) {
 	e[1], n = f.position+f.width, 2
-	for _, s := range [...]*carried{a, b} {
+	for _, s := range sides {
 		if len(s.units) == 0 || len(s.ends) == 0 {
 			continue
 		}
@@ -248,7 +272,7 @@ func differentLengths(sides ...*carried) int {
 
 // begins tries the first message of either side: neither may fail, and one must be whole. It also says whether both end where messages are
 // known to end, so that there is hardly more to foretell than the lengths of these.
-func (f *framing) begins(sides ...*carried) (ok, single bool) {
+func (f *framing) begins(sides *[2]*carried) (ok, single bool) {
 	whole := false
 	single = true
 	for _, s := range sides {
@@ -266,12 +290,19 @@ func (f *framing) begins(sides ...*carried) (ok, single bool) {
 }
 
 // evidence is what it is worth, in bits, to foretell messages of so many different lengths, less the choice among fields.
-func (f *framing) evidence(lengths int) float64 {
-	e := float64(8*f.width*lengths) - fieldChoice[f.position]
+func (f *framing) evidence(lengths int) float64 { return float64(8*f.width*lengths) - f.price() }
+
+// needed is how many different lengths must be foretold to be worth more than so many bits.
+func (f *framing) needed(evidence float64) int {
+	return int((evidence+f.price())/float64(8*f.width)) + 1
+}
+
+// price is what the choice of the field is worth, in bits.
+func (f *framing) price() float64 {
 	if f.extra != 0 && f.extra != f.position+f.width {
-		e -= float64(8*f.width) + 1 // one end was used to fit extra
+		return fieldChoice[f.position] + float64(8*f.width) + 1 // one end was used to fit extra
 	}
-	return e
+	return fieldChoice[f.position]
 }
 
 // fieldChoice is how many bits the choice of a field is worth, by its position.
@@ -285,28 +316,29 @@ var fieldChoice = func() (bits [maxPosition + 1]float64) {
 // A tally is how well a framing foretells the known ends.
 type tally struct {
 	hits, misses, parts int
-	known               int              // ends
+	spare               int              // ends that may be missed
 	lengths             [maxMessages]int // different ones that were foretold
 	told                int
 }
 
-// explains walks through all units and says how many bits that explains: each known end that the field foretold counts its width,
-// less the choice among fields. Equally long messages foretell nothing new. Most known ends must be foretold; where both sides
-// speak at once, some ends are none. The messages that it took are added to walked.
-func (f *framing) explains(a, b *carried, walked *int) (evidence float64, ok bool) {
-	t := tally{known: len(a.ends) + len(b.ends)}
-	for _, s := range [...]*carried{a, b} {
+// explains walks through all units and says how many different lengths the field foretold, each of which counts its width. Equally long
+// messages foretell nothing new. Most known ends must be foretold; where both sides speak at once, some ends are none. The messages that it
+// took are added to walked; it gives up where fewer than need lengths can be foretold.
+func (s *search) explains(f *framing, need int) (told int, ok bool) {
+	t := &s.tally
+	t.hits, t.misses, t.told, t.spare = 0, 0, 0, min(s.known/2, s.known-need)
+	for _, side := range s.sides {
 		t.parts = 0
-		for i, unit := range s.units {
+		for i, unit := range side.units {
 			before := t.parts
-			fits := t.unit(f, unit, s.endsOf(i), s.open && i == len(s.units)-1)
-			*walked += t.parts - before + 1
+			fits := t.unit(f, unit, side.endsOf(i), side.open && i == len(side.units)-1)
+			s.walked += t.parts - before + 1
 			if !fits {
 				return 0, false
 			}
 		}
 	}
-	return f.evidence(t.told), t.hits > 0 && t.misses <= t.hits
+	return t.told, t.hits > 0 && t.misses <= t.hits
 }
 
 // unit walks through one unit; it fails unless the last message ends where the bytes end, or, where cut is allowed, beyond.
@@ -320,7 +352,7 @@ func (t *tally) unit(f *framing, b []byte, ends []int, cut bool) bool {
 		for ; len(ends) > 0 && ends[0] < at; ends = ends[1:] {
 			t.misses++
 		}
-		if 2*t.misses > t.known {
+		if t.misses > t.spare {
 			return false // too few are left to be foretold
 		}
 		if len(ends) > 0 && ends[0] == at && foretold {

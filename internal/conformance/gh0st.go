@@ -18,13 +18,13 @@ const (
 )
 
 // isGh0st undoes the mask. Its key follows from zlib's first byte, and a key of 0 is no mask.
-func isGh0st(c *Conversation, sides *[2]side) (int, bool) {
+func isGh0st(e *examined, c *Conversation) (int, bool) {
 	if c.Transport != TCP {
 		return 0, false
 	}
 	proven := 0
-	for i := range sides {
-		for b := sides[i].data; len(b) > gh0stHeader && proven < provenGh0st; proven++ {
+	for i := range e.sides {
+		for b := e.sides[i].data; len(b) > gh0stHeader && proven < provenGh0st; proven++ {
 			total, holds := binary.LittleEndian.Uint32(b[gh0stTag:]), binary.LittleEndian.Uint32(b[gh0stTag+4:])
 			if total <= gh0stHeader || uint64(total) > uint64(len(b)) || holds > maxGh0st || !unmasksZlib(b[gh0stHeader:total], int(holds)) {
 				break

@@ -133,12 +133,27 @@ func (s *blocks) add(v uint64) bool {
 	return true
 }
 
+// repeats says whether a block of the first limit bytes of messages has occurred in them before.
+func repeats(all [][]byte, limit int, seen *blocks) bool {
+	seen.reset(min(limit, size(all)))
+	for _, m := range all {
+		m = m[:min(len(m), limit)]
+		limit -= len(m)
+		for at := 0; at+block <= len(m); at++ {
+			if !seen.add(binary.LittleEndian.Uint64(m[at:])) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // novel cuts out of messages what has occurred in them before, block bytes or more at a time. Ciphertext repeats where an IV or a
 // session id is sent again, a key is used twice, or blocks are encrypted one by one (ECB); what is left must still be judged. It
 // joins what is left in body, of as many bytes of the messages as there is room for, and gives each message's share of it in kept,
-// which may be the start of all.
-func novel(all, kept [][]byte, body []byte, seen *blocks) (left [][]byte, joined []byte) {
-	limit := cap(body)
+// which may be the start of all. It gives up, not ok, as soon as what is left is excluded.
+func novel(all, kept [][]byte, body []byte, seen *blocks, not *randomness.Excluder) (left [][]byte, joined []byte, ok bool) {
+	limit, look := cap(body), excludedBy
 	seen.reset(min(limit, size(all)))
 	for _, m := range all {
 		m = m[:min(len(m), limit)]
@@ -147,8 +162,14 @@ func novel(all, kept [][]byte, body []byte, seen *blocks) (left [][]byte, joined
 		if body = appendUnseen(body, m, seen); len(body) > from {
 			kept = append(kept, body[from:])
 		}
+		if len(body) >= look {
+			if not.Excludes(body) {
+				return kept, body, false
+			}
+			look = 2 * len(body)
+		}
 	}
-	return kept, body
+	return kept, body, !not.Excludes(body)
 }
 
 // appendUnseen appends m without the blocks that are in seen, and adds its own.

@@ -15,7 +15,7 @@ func mostlyText(halves ...[]byte) bool {
 	for _, b := range halves {
 		for i := 0; i < len(b); {
 			size, text := 1, plain[b[i]]
-			if b[i] >= firstLead {
+			if b[i] >= firstLead && i+1 < len(b) && !utf8.RuneStart(b[i+1]) {
 				var r rune
 				r, size = utf8.DecodeRune(b[i:])
 				text = size > 1 && unicode.IsPrint(r)

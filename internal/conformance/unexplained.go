@@ -71,6 +71,7 @@ type examined struct {
 	raw       int              // of these bodies, with what repeats
 	least     int              // bytes that the search at hand needs
 
+	search search
 	seen   blocks
 	joined [randomness.MaxSample + randomness.MinSample]byte // both bodies
 	head   [excludedBy]byte
@@ -85,11 +86,14 @@ type side struct {
 	whole    [][]byte // messages as they came
 	messages [][]byte // distinct ones
 	carried  carried
+	first    carried   // the first message alone
 	repeats  repeating // blocks of the messages
 	header   int       // clear bytes before the body
 	body     []byte    // the bodies of the messages, joined
 	stats    randomness.Stats
 	rest     [][]byte // the bodies
+
+	failed [maxSearched + 1]bool // behind headers of which lengths the bodies are not uniform
 
 	stream [1][]byte
 	ends   [maxMessages]int
@@ -137,7 +141,7 @@ func (e *examined) behindFields() bool {
 	if len(a.data)+len(b.data) <= minRandom {
 		return false
 	}
-	if f, ok := frame(&a.carried, &b.carried); ok && e.behindField(f, true, true) {
+	if f, ok := e.search.frame(&a.carried, &b.carried); ok && e.behindField(f, true, true) {
 		e.framed = true
 		return true
 	}
@@ -145,11 +149,14 @@ func (e *examined) behindFields() bool {
 		e.framed = true
 		return true
 	}
-	first := [2]carried{a.datagrams(a.whole[:min(len(a.whole), 1)]), b.datagrams(b.whole[:min(len(b.whole), 1)])}
 	if e.datagrams && len(a.whole) < 2 && len(b.whole) < 2 {
 		return false // that was all of it
 	}
-	if f, ok := frame(&first[0], &first[1]); ok {
+	for i := range e.sides {
+		s := &e.sides[i]
+		s.first = s.datagrams(s.whole[:min(len(s.whole), 1)])
+	}
+	if f, ok := e.search.frame(&a.first, &b.first); ok {
 		base := f.position + f.width
 		e.framed = e.accept([2][][]byte{a.asStream(), b.asStream()}, [2]int{base, base}, 1-e.threshold)
 	}
@@ -158,11 +165,10 @@ func (e *examined) behindFields() bool {
 
 // behindOneField looks for ciphertext behind a length field that holds in one direction: the other may send something more, a key.
 func (e *examined) behindOneField(a, b *side) bool {
-	var none carried
-	if f, ok := frame(&a.carried, &none); ok && e.behindField(f, true, false) {
+	if f, ok := e.search.frame(&a.carried, &nothing); ok && e.behindField(f, true, false) {
 		return true
 	}
-	f, ok := frame(&none, &b.carried)
+	f, ok := e.search.frame(&nothing, &b.carried)
 	return ok && e.behindField(f, false, true)
 }
 
@@ -176,7 +182,7 @@ func (s *side) asStream() [][]byte {
 func (e *examined) disguised(c *Conversation) bool {
 	for i := range disguises {
 		d := &disguises[i]
-		if h, ok := d.hides(c, &e.sides); ok {
+		if h, ok := d.hides(e, c); ok {
 			e.all()
 			e.sides[0].header, e.disguise, e.found = h, d, true
 			return true
@@ -314,10 +320,12 @@ func (e *examined) behindField(f framing, holds ...bool) bool {
 	all := append(e.sides[0].room.rest[:0], split[0][:min(len(split[0]), half)]...)
 	all = append(all, split[1][:min(len(split[1]), half)]...)
 	both := max(clear[0], clear[1], clearHeader(all))
+	tried := [2]int{-1, -1}
 	for _, header := range [...][2]int{clear, {both, both}, {base, base}} {
-		if e.accept(split, header, 1-e.threshold) {
+		if header != tried && e.accept(split, header, 1-e.threshold) {
 			return true
 		}
+		tried = header
 	}
 	if f.extra > base && e.accept(split, [2]int{f.extra, f.extra}, 1-e.threshold) {
 		return true
@@ -340,10 +348,8 @@ func (e *examined) behindHeader() bool {
 	all := [2][][]byte{e.sides[0].messages, e.sides[1].messages}
 	clear := [2]int{clearHeader(all[0]), clearHeader(all[1])}
 	both := max(clear[0], clear[1])
-	for _, header := range [...][2]int{clear, {both, both}} {
-		if both > 0 && e.accept(all, header, 1-e.threshold) {
-			return true
-		}
+	if both > 0 && (e.accept(all, clear, 1-e.threshold) || clear != [2]int{both, both} && e.accept(all, [2]int{both, both}, 1-e.threshold)) {
+		return true
 	}
 	a, b := &e.sides[0], &e.sides[1]
 	a.stream[0], b.stream[0] = a.data, b.data
@@ -354,8 +360,12 @@ func (e *examined) behindHeader() bool {
 		!e.accept(streams, [2]int{maxSearched, maxSearched}, stricter) && e.searched() {
 		return false // what is not random there is not random before
 	}
+	a.failed, b.failed = [maxSearched + 1]bool{}, [maxSearched + 1]bool{}
 	for h := 1; h <= maxSearched; h++ {
 		for _, header := range [3][2]int{{h, h}, {h, 0}, {0, h}} {
+			if a.failed[header[0]] || b.failed[header[1]] {
+				continue
+			}
 			if e.least = max(minSearched, 8*h); e.accept(streams, header, stricter) {
 				return true
 			}

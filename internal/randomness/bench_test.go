@@ -19,12 +19,13 @@ func BenchmarkJudge(b *testing.B) {
 }
 
 func BenchmarkExcludes(b *testing.B) {
+	e := NewExcluder(1e-3)
 	for _, n := range []int{16, 64, 256} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			sample := make([]byte, n)
 			b.ReportAllocs()
 			for b.Loop() {
-				_ = Excludes(sample, 1e-3)
+				_ = e.Excludes(sample)
 			}
 		})
 	}

@@ -6,6 +6,7 @@ import "math"
 const (
 	maxColumns  = 64
 	maxMessages = 64
+	leastColumn = 3 // messages that an offset takes to say something
 )
 
 // Columns says how likely it is that the bytes at the same offset of different messages are independent and uniform, as those of
@@ -13,6 +14,9 @@ const (
 // frames) though each message alone looks random. Offsets that fewer than three messages reach say nothing.
 func Columns(messages [][]byte) float64 {
 	messages = messages[:min(len(messages), maxMessages)]
+	if len(messages) < leastColumn {
+		return 1
+	}
 	var c columns
 	for k := range maxColumns {
 		if !c.add(messages, k) {
@@ -22,7 +26,7 @@ func Columns(messages [][]byte) float64 {
 	if c.number == 0 {
 		return 1
 	}
-	all := pearsonTail((c.pairs-0.5-c.mean)/math.Sqrt(c.variance), c.third/math.Pow(c.variance, 1.5))
+	all := pearsonTail((c.pairs-0.5-c.mean)/math.Sqrt(c.variance), c.third/(c.variance*math.Sqrt(c.variance)))
 	// A chi-square variable of the same mean and variance: skewness 4/sqrt(2 k) at k = 2 mean^2 / variance.
 	freedom := 2 * c.planeMean * c.planeMean / c.planeVariance
 	bits := pearsonTail((c.planes-c.planeMean)/math.Sqrt(c.planeVariance), math.Sqrt(8/freedom))
@@ -55,11 +59,11 @@ func (c *columns) add(messages [][]byte, k int) bool {
 			c.count[m[k]] = 0
 		}
 	}
-	if n < 3 {
+	if n < leastColumn {
 		return false
 	}
 	c.number++
-	mean, variance, third := pairMoments(n)
+	mean, variance, third := pairSums(n)
 	c.pairs, c.mean, c.variance, c.third = c.pairs+float64(pairs), c.mean+mean, c.variance+variance, c.third+third
 	c.most[n] = max(c.most[n], pairs+1)
 	// The square of a standardised sum of n signs has mean 1 and variance 2 - 2/n.
@@ -84,8 +88,8 @@ func (c *columns) worst() float64 {
 	worst := 1.0
 	for n, most := range c.most {
 		if most > 1 {
-			mean, variance, third := pairMoments(n)
-			worst = min(worst, pearsonTail((float64(most)-1.5-mean)/math.Sqrt(variance), third/math.Pow(variance, 1.5)))
+			mean, deviation, skewness := pairMoments(n)
+			worst = min(worst, pearsonTail((float64(most)-1.5-mean)/deviation, skewness))
 		}
 	}
 	return worst

@@ -1,42 +1,111 @@
 package randomness
 
-import "math"
+import (
+	"math"
+	"sort"
+	"sync/atomic"
+)
 
-// Excludes says, at a fraction of Judge's cost, that a sample's likelihood is below level: one of the counts is so odd that its
+// An Excluder says, at a fraction of Judge's cost, that a sample's likelihood is below its level: one of the counts is so odd that its
 // p-value alone, by Chernoff's bound, sinks the harmonic mean. Most of what is not ciphertext (zeros, ASCII, small numbers) is told so.
-// False says nothing. Samples shorter than MinSample are never excluded.
-func Excludes(sample []byte, level float64) bool {
+type Excluder struct {
+	level  float64
+	bounds [MaxSample + 1]atomic.Pointer[bounds] // by length, made when first needed
+}
+
+// NewExcluder makes one for a level of 0..1.
+func NewExcluder(level float64) *Excluder { return &Excluder{level: level} }
+
+// The counts that Excluders look at, and the share of uniform bytes that each has.
+const (
+	highBytes = iota
+	zeroBytes
+	lowBytes // below 16
+	textBytes
+	kinds
+)
+
+var shares = [kinds]float64{highBytes: 1.0 / 2, zeroBytes: 1.0 / 256, lowBytes: 1.0 / 16, textBytes: 98.0 / 256}
+
+// kindsOf are the kinds that a byte is of, a bit each, 16 bits apart, so that one addition counts all.
+var kindsOf = func() (t [256]uint64) {
+	for b := range t {
+		for kind, is := range [kinds]bool{highBytes: b >= 0x80, zeroBytes: b == 0, lowBytes: b < 16, textBytes: isText(byte(b))} {
+			if is {
+				t[b] |= 1 << (16 * kind)
+			}
+		}
+	}
+	return t
+}()
+
+// Excludes says that the sample's likelihood is below the level; false says nothing. Samples shorter than MinSample are never excluded.
+func (e *Excluder) Excludes(sample []byte) bool {
 	sample = sample[:min(len(sample), MaxSample)]
 	n := len(sample)
 	if n < MinSample {
 		return false
 	}
+	of := e.bounds[n].Load()
+	if of == nil {
+		of = boundsOf(n, e.level)
+		e.bounds[n].Store(of)
+	}
+	found := uint64(0)
+	for _, b := range sample {
+		found += kindsOf[b]
+	}
+	for kind := range of.least {
+		if k := int(found >> (16 * kind) & 0xffff); k < of.least[kind] || k > of.most[kind] {
+			return true
+		}
+	}
 	var bytes [256]uint16
-	pairs, high, text := 0, 0, 0
+	pairs := 0
 	for _, b := range sample {
 		pairs += int(bytes[b])
 		bytes[b]++
-		high += int(b >> 7)
-		text += int(textOf[b])
 	}
-	low := 0
-	for _, k := range bytes[:16] {
-		low += int(k)
-	}
-	return excludes(n, pairs, high, int(bytes[0]), low, text, level)
+	return pairs > of.pairs
 }
 
-// excludes judges by the number of equal pairs, and of bytes with the high bit, zero bytes, bytes below 16, and text.
-func excludes(n, pairs, high, zero, low, text int, level float64) bool {
-	odd := math.Log(combinedBelow(n, level) / tests / 2)
-	if chernoff(n, high, 1.0/2) < odd || chernoff(n, zero, 1.0/256) < odd ||
-		chernoff(n, low, 1.0/16) < odd || chernoff(n, text, 98.0/256) < odd {
-		return true
+// bounds are the counts and the number of equal pairs that do not exclude a sample.
+type bounds struct {
+	least, most [kinds]int
+	pairs       int
+}
+
+func boundsOf(n int, level float64) *bounds {
+	b, odd := new(bounds), oddness(n, level)
+	for kind, p := range shares {
+		mean := int(float64(n) * p)
+		b.least[kind] = sort.Search(mean, func(k int) bool { return chernoff(n, k, p) >= odd })
+		b.most[kind] = mean + sort.Search(n-mean, func(more int) bool { return chernoff(n, mean+more+1, p) < odd })
 	}
-	mean, variance, third := pairMoments(n)
-	z := (float64(pairs) - 0.5 - mean) / math.Sqrt(variance)
+	b.pairs = sort.Search(n*(n-1)/2, func(k int) bool { return manyPairs(n, k+1, odd) })
+	return b
+}
+
+// oddness is the logarithm of a p-value that alone makes a sample of n bytes less likely than level.
+func oddness(n int, level float64) float64 { return math.Log(combinedBelow(n, level) / tests / 2) }
+
+// excludes does with one sample's counts what an Excluder does.
+func (c *counts) excludes(level float64) bool {
+	odd := oddness(c.n, level)
+	for kind, k := range [kinds]int{highBytes: c.planes[7], zeroBytes: int(c.bytes[0]), lowBytes: c.low(), textBytes: c.text} {
+		if chernoff(c.n, k, shares[kind]) < odd {
+			return true
+		}
+	}
+	return manyPairs(c.n, c.equal, odd)
+}
+
+// manyPairs says whether so many equal pairs are less likely than odd, a logarithm.
+func manyPairs(n, pairs int, odd float64) bool {
+	mean, deviation, skewness := pairMoments(n)
+	z := (float64(pairs) - 0.5 - mean) / deviation
 	const far = 4 // standard deviations from which the tail is worth computing
-	return z > far && math.Log(pearsonTail(z, third/math.Pow(variance, 1.5))) < odd
+	return z > far && math.Log(pearsonTail(z, skewness)) < odd
 }
 
 // chernoff bounds the logarithm of the probability that k or further from the mean of n trials of probability p succeed.

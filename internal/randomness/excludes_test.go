@@ -11,6 +11,11 @@ import (
 // bytes ever more, and that what no cipher puts out is.
 func TestExcludes(t *testing.T) {
 	t.Parallel()
+	levels := []float64{1e-30, 1e-4, 1e-3, 0.01}
+	excluders := map[float64]*Excluder{}
+	for _, level := range levels {
+		excluders[level] = NewExcluder(level)
+	}
 	for _, n := range []int{16, 31, 64, 100, 256, 1000, 4096} {
 		stream, sample := uniform("excludes", n), make([]byte, n)
 		excluded := 0
@@ -19,7 +24,7 @@ func TestExcludes(t *testing.T) {
 			for k := range sample[:n*(i%50)/50] {
 				sample[k] >>= i % 5
 			}
-			for _, level := range []float64{1e-30, 1e-4, 1e-3, 0.01} {
+			for _, level := range levels {
 				s, ok := Likely(sample, level)
 				if want := Judge(sample); ok {
 					require.Equal(t, want, s)
@@ -28,7 +33,7 @@ func TestExcludes(t *testing.T) {
 					s.Likelihood = want.Likelihood
 					require.Equal(t, want, s, "only the likelihood may be left out")
 				}
-				if Excludes(sample, level) {
+				if excluders[level].Excludes(sample) {
 					excluded++
 					// That far out, Judge's normal approximations are not exact.
 					require.Less(t, Judge(sample).Likelihood, max(level, 1e-12), "n %d level %v: %x", n, level, sample)
@@ -37,7 +42,7 @@ func TestExcludes(t *testing.T) {
 		}
 		require.Greater(t, excluded, 500, n)
 	}
-	require.True(t, Excludes(make([]byte, 64), 1e-3))
-	require.True(t, Excludes(bytes.Repeat([]byte("GET / HTTP/1.1\r\n"), 4), 1e-3))
-	require.False(t, Excludes(make([]byte, MinSample-1), 1))
+	require.True(t, excluders[1e-3].Excludes(make([]byte, 64)))
+	require.True(t, excluders[1e-3].Excludes(bytes.Repeat([]byte("GET / HTTP/1.1\r\n"), 4)))
+	require.False(t, NewExcluder(1).Excludes(make([]byte, MinSample-1)))
 }

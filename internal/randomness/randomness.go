@@ -29,7 +29,7 @@ func Judge(sample []byte) Stats {
 	c.count(sample)
 	s := c.figures()
 	if s.N >= MinSample {
-		s.Likelihood = calibrated(s.N, harmonicMean(c.tests(sample)))
+		s.Likelihood = calibrated(s.N, c.combined(sample, s.Chi2P))
 	}
 	return s
 }
@@ -41,10 +41,15 @@ func Likely(sample []byte, level float64) (s Stats, ok bool) {
 	var c counts
 	c.count(sample)
 	s = c.figures()
-	if s.N < MinSample || excludes(s.N, c.equal, c.planes[7], int(c.bytes[0]), c.low(), c.text, level) {
+	if s.N < MinSample || c.excludes(level) {
 		return s, false
 	}
-	s.Likelihood = calibrated(s.N, harmonicMean(c.tests(sample)))
+	enough := tests / combinedBelow(s.N, level)
+	sum := c.unlikelihood(sample, s.Chi2P, enough)
+	if sum > enough {
+		return s, false
+	}
+	s.Likelihood = calibrated(s.N, tests/sum)
 	return s, s.Likelihood >= level
 }
 
@@ -67,14 +72,10 @@ func (s Stats) Random(threshold float64) bool {
 	return s.N >= MinSample && s.Likelihood >= 1-threshold
 }
 
-// harmonicMean combines the p-values of dependent tests: small where any of them is small, and hardly larger than their
+// combined is the harmonic mean of the p-values of dependent tests: small where any of them is small, and hardly larger than their
 // smallest times their number (Wilson, PNAS 116:1195, 2019).
-func harmonicMean(p [tests]float64) float64 {
-	sum := 0.0
-	for _, v := range p {
-		sum += 1 / max(v, 1e-200)
-	}
-	return tests / sum
+func (c *counts) combined(sample []byte, chi2P float64) float64 {
+	return tests / c.unlikelihood(sample, chi2P, math.Inf(1))
 }
 
 // calibrated turns the combined p-value of n uniform bytes into one that is spread evenly over 0..1, by the table that

@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 )
 
-// tests is the number of p-values that counts.tests gives.
+// tests is the number of p-values that counts.unlikelihood sums up.
 const tests = 16
 
 // isText says whether b is printable ASCII, tab, CR or LF: 98 of the 256 values.
@@ -20,13 +20,18 @@ const printable = 95.0 / 256
 type counts struct {
 	n            int
 	bytes        [256]uint16
-	equal        int    // pairs of equal bytes
-	planes       [8]int // bytes with bit i set
-	text         int    // bytes for which isText holds
-	transitions  int    // changes between neighbouring bits, most significant bit first
-	printableRun int    // longest run of bytes in 0x20..0x7e
-	equalRun     int    // longest run of one byte value
+	equal        int     // pairs of equal bytes
+	nibbles      [2]ways // of the low and of the high nibble
+	planes       [8]int  // bytes with bit i set
+	text         int     // bytes for which isText holds
+	transitions  int     // changes between neighbouring bits, most significant bit first
+	printableRun int     // longest run of bytes in 0x20..0x7e
+	equalRun     int     // longest run of one byte value
+	surprise     float64 // sum of k log2 k over how often each byte value occurs
 }
+
+// ways is how often each value of a nibble occurs.
+type ways [16]int
 
 // planesOf spreads the bits of a byte over the bytes of a word, so that one addition counts all eight.
 var planesOf = func() (t [256]uint64) {
@@ -41,37 +46,53 @@ var planesOf = func() (t [256]uint64) {
 // count adds a whole sample to c, which must be empty.
 func (c *counts) count(sample []byte) {
 	c.n = len(sample)
-	printableRun, equalRun := 0, 0
-	previous, planes := -1, uint64(0)
-	for i, b := range sample {
-		c.equal += int(c.bytes[b])
-		c.bytes[b]++
-		planes += planesOf[b]
-		if i%255 == 254 { // before a byte of the word overflows
-			c.addPlanes(planes)
-			planes = 0
+	c.runs(sample)
+	squares := 0
+	for high := range 16 {
+		row, sum := (*[16]uint16)(c.bytes[16*high:]), 0
+		for low, k := range row {
+			c.nibbles[0][low] += int(k)
+			squares += int(k) * int(k)
+			sum += int(k)
 		}
-		c.text += int(textOf[b])
-		if b-0x20 <= 0x5e {
-			printableRun++
-			c.printableRun = max(c.printableRun, printableRun)
-		} else {
-			printableRun = 0
-		}
-		if int(b) != previous {
-			equalRun = 0
-		}
-		equalRun++
-		c.equalRun = max(c.equalRun, equalRun)
-		previous = int(b)
+		c.nibbles[1][high] = sum
 	}
-	c.addPlanes(planes)
+	c.equal = (squares - c.n) / 2
+	for i := range c.nibbles {
+		c.nibbles[i].planes((*[4]int)(c.planes[4*i:]))
+	}
+	c.text = int(c.bytes['\t']) + int(c.bytes['\r']) + int(c.bytes['\n']) - int(c.bytes[0x7f])
+	for _, k := range c.nibbles[1][2:8] { // 0x20..0x7f
+		c.text += k
+	}
 	c.transitions = transitions(sample)
+	c.surprise = c.surprises()
 }
 
-func (c *counts) addPlanes(word uint64) {
-	for i := range c.planes {
-		c.planes[i] += int(word >> (8 * i) & 0xff)
+// planes counts each bit of a nibble.
+func (w *ways) planes(to *[4]int) {
+	for v, k := range w {
+		for bit := range to {
+			to[bit] += k & -(v >> bit & 1)
+		}
+	}
+}
+
+// runs counts byte values and finds the longest runs.
+func (c *counts) runs(sample []byte) {
+	printable, equal, previous := 0, 0, -1
+	for _, b := range sample {
+		c.bytes[b]++
+		if printable++; b-0x20 > 0x5e {
+			printable = 0
+		}
+		c.printableRun = max(c.printableRun, printable)
+		if int(b) != previous {
+			equal = 0
+		}
+		equal++
+		c.equalRun = max(c.equalRun, equal)
+		previous = int(b)
 	}
 }
 
@@ -103,40 +124,53 @@ var textOf = func() (t [256]uint8) {
 }()
 
 // low is the number of bytes below 16.
-func (c *counts) low() int {
-	k := 0
-	for _, v := range c.bytes[:16] {
-		k += int(v)
-	}
-	return k
-}
+func (c *counts) low() int { return c.nibbles[1][0] }
 
-// tests gives the p-value of each statistic under uniform bytes: the probability of a value at least as odd. Two-sided where
-// both sides are odd.
-func (c *counts) tests(sample []byte) [tests]float64 {
+// unlikelihood sums up the inverse p-values of all statistics under uniform bytes: of a value at least as odd, two-sided where both sides
+// are odd. It stops, with cheaper statistics first, where the sum is above enough. chi2P is what chiSquareP gives.
+func (c *counts) unlikelihood(sample []byte, chi2P, enough float64) float64 {
 	n := c.n
 	ones := 0
 	for _, k := range c.planes {
 		ones += k
 	}
-	return [tests]float64{
-		c.chiSquareTwoSidedP(),
-		c.entropyP(),
+	sum := inverse(
+		c.chiSquareTwoSidedP(chi2P),
 		twoSidedBinomial(8*n, ones, 0.5),
 		chiSquareTail(c.planesChiSquare(), 8),
 		twoSidedBinomial(8*n-1, c.transitions, 0.5),
-		chiSquareTail(c.nibbleChiSquare(4), 15),
-		chiSquareTail(c.nibbleChiSquare(0), 15),
 		twoSidedBinomial(n, c.planes[7], 0.5),
 		twoSidedBinomial(n, c.text, 98.0/256),
 		longestRunTail(n, c.printableRun, printable),
 		equalRunTail(n, c.equalRun),
+	)
+	if sum > enough {
+		return sum
+	}
+	sum += inverse(
+		c.entropyP(),
+		chiSquareTail(c.nibbles[1].chiSquare(n), 15),
+		chiSquareTail(c.nibbles[0].chiSquare(n), 15),
 		binomialTail(n, int(c.bytes[0]), 1.0/256),
 		twoSidedBinomial(n, c.low(), 1.0/16),
-		twoSidedNormal(serialCorrelation(sample, 1)),
-		twoSidedNormal(serialCorrelation(sample, 2)),
-		repeatsP(sample),
+	)
+	if sum > enough {
+		return sum
 	}
+	serial := serialCorrelations(sample)
+	if sum += inverse(twoSidedNormal(serial[0]), twoSidedNormal(serial[1])); sum > enough {
+		return sum
+	}
+	return sum + inverse(repeatsP(sample))
+}
+
+// inverse sums up the inverse p-values.
+func inverse(all ...float64) float64 {
+	sum := 0.0
+	for _, p := range all {
+		sum += 1 / max(p, 1e-200)
+	}
+	return sum
 }
 
 // surprise is k log2 k for the counts that are common.
@@ -147,18 +181,20 @@ var surprise = func() (t [128]float64) {
 	return t
 }()
 
-// entropy is the plug-in Shannon entropy, bits a byte (Shannon, 1948).
-func (c *counts) entropy() float64 {
-	h := 0.0
-	for _, k := range c.bytes {
+func (c *counts) surprises() float64 {
+	var h [4]float64 // several sums do not wait for each other
+	for b, k := range c.bytes {
 		if int(k) < len(surprise) {
-			h += surprise[k]
+			h[b%len(h)] += surprise[k]
 		} else {
-			h += float64(k) * math.Log2(float64(k))
+			h[b%len(h)] += float64(k) * math.Log2(float64(k))
 		}
 	}
-	return math.Log2(float64(c.n)) - h/float64(c.n)
+	return h[0] + h[1] + h[2] + h[3]
 }
+
+// entropy is the plug-in Shannon entropy, bits a byte (Shannon, 1948).
+func (c *counts) entropy() float64 { return math.Log2(float64(c.n)) - c.surprise/float64(c.n) }
 
 // means keeps what meanEntropy gave, as bits; 0 where it was not asked yet.
 var means [MaxSample + 1]atomic.Uint64
@@ -192,8 +228,8 @@ func meanEntropyOf(n int) float64 {
 // of which it is a linear function while no value occurs three times.
 func (c *counts) entropyP() float64 {
 	z := (meanEntropy(c.n) - c.entropy()) / entropySD(c.n)
-	_, variance, third := pairMoments(c.n)
-	return pearsonTail(z, third/math.Pow(variance, 1.5))
+	_, _, skewness := pairMoments(c.n)
+	return pearsonTail(z, skewness)
 }
 
 // entropySD is the standard deviation of the plug-in entropy of n uniform bytes.
@@ -210,9 +246,16 @@ func entropySD(n int) float64 {
 // pairs is the number of pairs of equal bytes, X. Pearson's chi-square is 512/n X + 256 - n, so that both are one test.
 func (c *counts) pairs() float64 { return float64(c.equal) }
 
-// pairMoments are the exact mean, variance and third central moment of the number of equal pairs among n uniform bytes: any two
-// pairs are independent, of three only those that form a triangle are not.
-func pairMoments(n int) (mean, variance, third float64) {
+// pairMoments are the exact mean, standard deviation and skewness of the number of equal pairs among n uniform bytes: any two pairs are
+// independent, of three only those that form a triangle are not.
+func pairMoments(n int) (mean, deviation, skewness float64) {
+	mean, variance, third := pairSums(n)
+	deviation = math.Sqrt(variance)
+	return mean, deviation, third / (variance * deviation)
+}
+
+// pairSums are the mean, variance and third central moment, which columns that are independent add up.
+func pairSums(n int) (mean, variance, third float64) {
 	const q = 1.0 / 256
 	two := float64(n) * float64(n-1) / 2
 	three := two * float64(n-2) / 3
@@ -225,15 +268,15 @@ func (c *counts) chiSquareP() float64 {
 	if c.n < 2 {
 		return 1
 	}
-	mean, variance, third := pairMoments(c.n)
-	return pearsonTail((c.pairs()-0.5-mean)/math.Sqrt(variance), third/math.Pow(variance, 1.5))
+	mean, deviation, skewness := pairMoments(c.n)
+	return pearsonTail((c.pairs()-0.5-mean)/deviation, skewness)
 }
 
-// chiSquareTwoSidedP also finds bytes that are too evenly spread, as counters and permutations are.
-func (c *counts) chiSquareTwoSidedP() float64 {
-	mean, variance, third := pairMoments(c.n)
-	lower := 1 - pearsonTail((c.pairs()+0.5-mean)/math.Sqrt(variance), third/math.Pow(variance, 1.5))
-	return min(1, 2*min(c.chiSquareP(), lower))
+// chiSquareTwoSidedP also finds bytes that are too evenly spread, as counters and permutations are; upper is chiSquareP.
+func (c *counts) chiSquareTwoSidedP(upper float64) float64 {
+	mean, deviation, skewness := pairMoments(c.n)
+	lower := 1 - pearsonTail((c.pairs()+0.5-mean)/deviation, skewness)
+	return min(1, 2*min(upper, lower))
 }
 
 // planesChiSquare is the sum over the eight bit positions of the squared standardised number of set bits: about chi-square with
@@ -247,34 +290,33 @@ func (c *counts) planesChiSquare() float64 {
 	return x
 }
 
-// nibbleChiSquare is Pearson's chi-square over the 16 values of a nibble (shift 4: the high one): 15 degrees of freedom.
-func (c *counts) nibbleChiSquare(shift int) float64 {
-	along, across := 16, 1 // from one value of the nibble to the next, and between bytes of one value
-	if shift == 0 {
-		along, across = across, along
-	}
+// chiSquare is Pearson's chi-square over the 16 values of a nibble: 15 degrees of freedom.
+func (w *ways) chiSquare(n int) float64 {
 	x := 0
-	for v := range 16 {
-		k := 0
-		for i := range 16 {
-			k += int(c.bytes[(v*along+i*across)&255])
-		}
+	for _, k := range w {
 		x += k * k
 	}
-	return 16*float64(x)/float64(c.n) - float64(c.n)
+	return 16*float64(x)/float64(n) - float64(n)
 }
 
-// serialCorrelation is the standardised sum of products of bytes that are lag apart (Knuth, TAOCP 2, 3.3.2 K). The mean 127.5 and
-// variance 5461.25 of a uniform byte are known, hence mean 0 and variance 1 are exact.
-func serialCorrelation(sample []byte, lag int) float64 {
-	if len(sample) <= lag {
-		return 0
+// serialCorrelations are, at lags 1 and 2, the standardised sums of products of bytes that far apart (Knuth, TAOCP 2, 3.3.2 K). The mean
+// 127.5 and variance 5461.25 of a uniform byte are known, hence mean 0 and variance 1 are exact.
+func serialCorrelations(sample []byte) (z [2]float64) {
+	if len(sample) <= len(z) {
+		return z
 	}
-	sum := 0
-	for i, b := range sample[lag:] {
-		sum += (2*int(b) - 255) * (2*int(sample[i]) - 255)
+	last, before := 2*int(sample[1])-255, 2*int(sample[0])-255
+	sum := [2]int{last * before}
+	for _, b := range sample[2:] {
+		x := 2*int(b) - 255
+		sum[0] += x * last
+		sum[1] += x * before
+		last, before = x, last
 	}
-	return float64(sum) / (4 * 5461.25) / math.Sqrt(float64(len(sample)-lag))
+	for i := range z {
+		z[i] = float64(sum[i]) / (4 * 5461.25) / math.Sqrt(float64(len(sample)-i-1))
+	}
+	return z
 }
 
 // repeatsP tests how often three bytes in a row have occurred before: among n uniform bytes about as often as there are pairs
@@ -284,31 +326,32 @@ func repeatsP(sample []byte) float64 {
 	return poissonTail(repeats(sample), places*(places-1)/2/(1<<24))
 }
 
-// repeats counts the places where the next three bytes have occurred before, as far as a table of the last place by hash
+// repeats counts the places where the next three bytes have occurred before, as far as a table of the last three by hash
 // remembers it.
 func repeats(sample []byte) int {
 	if len(sample) <= 512 { // less to clear
-		var last [1024]uint16
+		var last [1024]uint32
 		return repeatsBy(last[:], 22, sample)
 	}
-	var last [4096]uint16
+	var last [4096]uint32
 	return repeatsBy(last[:], 20, sample)
 }
 
-// repeatsBy counts with a table of the last place+1 by hash, of 32-shift bits.
-func repeatsBy(last []uint16, shift int, sample []byte) int {
+// repeatsBy counts with a table by hash, of 32-shift bits.
+func repeatsBy(last []uint32, shift int, sample []byte) int {
 	found := 0
 	if len(sample) < 3 {
 		return 0
 	}
+	const full = 1 << 24 // unlike an empty slot
 	key := uint32(sample[0])<<8 | uint32(sample[1])
-	for i, b := range sample[2:] {
+	for _, b := range sample[2:] {
 		key = key<<8&0xffffff | uint32(b)
 		slot := &last[key*0x9e3779b1>>shift]
-		if j := int(*slot) - 1; j >= 0 && sample[j+2] == b && sample[j+1] == sample[i+1] && sample[j] == sample[i] {
+		if *slot == key|full {
 			found++
 		}
-		*slot = uint16(i + 1)
+		*slot = key | full
 	}
 	return found
 }

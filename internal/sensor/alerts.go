@@ -1,6 +1,7 @@
 package sensor
 
 import (
+	"container/list"
 	"net/netip"
 	"time"
 
@@ -11,67 +12,132 @@ const (
 	// keepAlerts is how long an alert outlives its last flow: a beacon that pauses for hours is still one finding.
 	keepAlerts = 24 * time.Hour
 	// maxAlerts bounds what is kept; beyond, the one that was silent for longest goes.
-	maxAlerts = 10_000
+	maxAlerts = 4096
+	// maxOfOne is how many alerts one executable may have; beyond, its own go first, so that it cannot push out those of others.
+	maxOfOne = maxAlerts / 4
 )
 
-// alertKey is an alert's identity.
+// alertKey is an alert's identity. The name tells processes without a path apart.
 type alertKey struct {
-	label, path, name string
-	verdict           conformance.Verdict
-	protocol          uint8
-	remote            netip.AddrPort
+	label, path, name, cdhash string
+	verdict                   conformance.Verdict
+	protocol                  uint8
+	remote                    netip.AddrPort
 }
 
-// kept is an alert's first flow, and when its last one was seen.
+func alertKeyOf(f *Flow) alertKey {
+	return alertKey{f.Owner.Label, f.Owner.Path, f.Owner.Name, f.Owner.CDHash, f.Judgement.Verdict, f.Protocol, f.Remote}
+}
+
+// group is whose alerts count together against maxOfOne.
+func (k *alertKey) group() string {
+	if k.path != "" {
+		return k.path
+	}
+	return "name:" + k.name
+}
+
+// kept is an alert: its first flow, which stands for all, so that a finding once shown stays the same.
 type kept struct {
+	key   alertKey
 	first Flow
-	last  time.Time
+	since int64         // nanoseconds since 1970: the earliest that any of its flows was opened
+	last  time.Duration // when the last one was seen, by the clock that add was given
+	flows int           // how many there were
+	shown bool          // in the listing that is being made
+	all   *list.Element
+	own   *list.Element
 }
 
-// alerts keeps one flow, the first, of each identity. It is guarded by its owner's lock.
+// alerts keeps one flow of each identity. It is guarded by its owner's lock.
 type alerts struct {
 	by      map[alertKey]*kept
+	all     *list.List            // of *kept, the longest silent first
+	groups  map[string]*list.List // the same by executable
 	dropped int64
 }
 
-func newAlerts() *alerts { return &alerts{by: map[alertKey]*kept{}} }
-
-// add takes a flow that leaves the flow table.
-func (a *alerts) add(f Flow, now time.Time) {
-	k := alertKey{f.Owner.Label, f.Owner.Path, f.Owner.Name, f.Judgement.Verdict, f.Protocol, f.Remote}
-	if old := a.by[k]; old != nil {
-		old.last = now
-		if f.opened < old.first.opened {
-			old.first = f
-		}
-		return
-	}
-	if len(a.by) >= maxAlerts {
-		a.dropOldest()
-	}
-	a.by[k] = &kept{f, now}
+func newAlerts() *alerts {
+	return &alerts{by: map[alertKey]*kept{}, all: list.New(), groups: map[string]*list.List{}}
 }
 
-func (a *alerts) dropOldest() {
-	var oldest alertKey
-	var at time.Time
-	for k, v := range a.by {
-		if at.IsZero() || v.last.Before(at) {
-			oldest, at = k, v.last
+// add takes a flow, or what is new about one that it has; fresh says that its identity was not known.
+func (a *alerts) add(f Flow, now time.Duration) (fresh bool) {
+	k := alertKeyOf(&f)
+	if old := a.by[k]; old != nil {
+		old.last, old.since = max(old.last, now), min(old.since, f.opened)
+		if f.key() == old.first.key() {
+			old.first = f
+		} else {
+			old.flows++
 		}
+		a.all.MoveToBack(old.all)
+		a.groups[k.group()].MoveToBack(old.own)
+		return false
 	}
-	delete(a.by, oldest)
+	if own := a.groups[k.group()]; own != nil && own.Len() >= maxOfOne {
+		a.drop(own)
+	} else if len(a.by) >= maxAlerts {
+		a.drop(a.all)
+	}
+	own := a.groups[k.group()]
+	if own == nil {
+		own = list.New()
+		a.groups[k.group()] = own
+	}
+	v := &kept{key: k, first: f, since: f.opened, last: now, flows: 1}
+	v.all, v.own = a.all.PushBack(v), own.PushBack(v)
+	a.by[k] = v
+	return true
+}
+
+// drop forgets the longest silent of a list, for want of room.
+func (a *alerts) drop(from *list.List) {
+	a.forget(from.Front().Value.(*kept))
 	a.dropped++
 }
 
-// list gives the kept flows that keep lets through, and forgets those whose time is over.
-func (a *alerts) list(now time.Time, keep func(*Flow) bool) []Flow {
+func (a *alerts) forget(v *kept) {
+	delete(a.by, v.key)
+	a.all.Remove(v.all)
+	own := a.groups[v.key.group()]
+	own.Remove(v.own)
+	if own.Len() == 0 {
+		delete(a.groups, v.key.group())
+	}
+}
+
+// withdraw takes back the flow that stood for an alert and turned out to be none, unless there were others.
+func (a *alerts) withdraw(k alertKey, flow flowKey) {
+	if v := a.by[k]; v != nil && v.flows == 1 && v.first.key() == flow {
+		a.forget(v)
+	}
+}
+
+// expire forgets those whose time is over.
+func (a *alerts) expire(now time.Duration) {
+	for e := a.all.Front(); e != nil; e = a.all.Front() {
+		v := e.Value.(*kept)
+		if now-v.last <= keepAlerts {
+			return
+		}
+		a.forget(v)
+	}
+}
+
+// flow is what the tables show of an alert.
+func (v *kept) flow(f Flow) Flow {
+	f.opened, f.FirstSeen = v.since, v.since/int64(time.Second)
+	f.Owner.CDHash = v.key.cdhash
+	return f
+}
+
+// list gives the alerts that keep lets through.
+func (a *alerts) list(keep func(*Flow) bool) []Flow {
 	var found []Flow
-	for k, v := range a.by {
-		if now.Sub(v.last) > keepAlerts {
-			delete(a.by, k)
-		} else if keep(&v.first) {
-			found = append(found, v.first)
+	for _, v := range a.by {
+		if f := v.flow(v.first); !v.shown && keep(&f) {
+			found = append(found, f)
 		}
 	}
 	return found

@@ -6,18 +6,23 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"time"
 
 	"github.com/cipherlens/cipherlens/internal/capture"
 )
-
-// lateStart is how long after its start a live capture is said to miss what was there before.
-const lateStart = 15 * time.Minute
 
 // Coverage says what this host can and cannot see, right now.
 func (s *Sensor) Coverage(ctx context.Context) []Coverage {
 	rows := s.captureCoverage()
 	rows = append(rows, s.jobCoverage(ctx), s.processCoverage(), s.settingsCoverage())
+	if s.o.Root.Live() {
+		rows = append(rows, rootCoverage(os.Geteuid()))
+		if runtime.GOOS == "darwin" {
+			rows = append(rows, diskCoverage(openPrivate(s.o.Root)))
+		}
+	}
+	if s.o.Privileges != nil {
+		rows = append(rows, s.o.Privileges())
+	}
 	_, problems := s.rules.current()
 	rows = append(rows, problemsCoverage("allowlist", "every rule is in force", "mend the rules that are named", problems))
 	return rows
@@ -38,48 +43,6 @@ func (s *Sensor) captureCoverage() []Coverage {
 		row.State, row.Err, row.Advice = Degraded, errors.Join(s.problems...), "mend or leave out the files that are named"
 	}
 	return []Coverage{row}
-}
-
-// coverage of a live capture: is there one, did it lose packets, were flows dropped or left without owner.
-func (l *live) coverage() []Coverage {
-	l.mu.Lock()
-	source, failed, stats, dropped := l.source, l.failed, l.table.Stats(), l.kept.dropped
-	l.mu.Unlock()
-	if source == nil {
-		row := Coverage{Name: "capture", State: Blind, Detail: "no live capture", Err: failed, Advice: "see the error; live capture needs root"}
-		if failed == nil {
-			row.Detail = "the capture is just starting"
-		}
-		return []Coverage{row}
-	}
-	rows := []Coverage{packetCoverage(source.Stats())}
-	late := Coverage{Name: "late_start", State: OK, Detail: "connections that were open before " + l.started.UTC().Format(time.DateTime) + " UTC are seen from the middle only"}
-	if time.Since(l.started) < lateStart {
-		late.State, late.Advice = Degraded, "wait: most of them end soon; random_midstream shows those that look random"
-	}
-	rows = append(rows, late)
-	memory := Coverage{Name: "flow_memory", State: OK, Detail: fmt.Sprintf("%d flows, %d KiB of samples", stats.Flows, stats.SampleBytes>>10),
-		Count: int64(stats.Early + stats.Unjudged + stats.Alerts + uint64(dropped))}
-	if memory.Count > 0 {
-		memory.State, memory.Advice = Degraded, "raise memory_budget"
-		memory.Detail += fmt.Sprintf("; %d judged early, %d dropped unjudged, %d alerts dropped", stats.Early, stats.Unjudged, stats.Alerts+uint64(dropped))
-	}
-	rows = append(rows, memory)
-	if failed := l.unjudged.Load(); failed > 0 {
-		rows = append(rows, Coverage{Name: "judge", State: Degraded, Detail: fmt.Sprintf("%d flows could not be judged", failed), Count: failed,
-			Advice: "this is a bug: please report what the log says"})
-	}
-	owners := Coverage{Name: "attribution", State: OK, Detail: fmt.Sprintf("%d owners found", l.resolved.Load()), Count: l.unowned.Load() + l.unasked.Load()}
-	if missing := owners.Count; missing > 0 {
-		owners.Detail += fmt.Sprintf(", %d not", missing)
-		if missing*100 > l.resolved.Load() {
-			owners.State, owners.Advice = Degraded, "flows of the kernel, of other network namespaces and of processes that are gone have no owner"
-		}
-	}
-	if l.owners.failed != nil && source.Stats().Mode != capture.ModePKTAP {
-		owners.State, owners.Err, owners.Advice = Blind, l.owners.failed, "flows have no owner: run as root"
-	}
-	return append(rows, owners)
 }
 
 func packetCoverage(stats capture.Stats) Coverage {

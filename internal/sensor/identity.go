@@ -13,6 +13,7 @@ import (
 	"github.com/cipherlens/cipherlens/internal/allowlist"
 	"github.com/cipherlens/cipherlens/internal/config"
 	"github.com/cipherlens/cipherlens/internal/image"
+	"github.com/cipherlens/cipherlens/internal/process"
 )
 
 // Images says who signed an executable.
@@ -20,8 +21,9 @@ type Images interface {
 	Analyze(ctx context.Context, path string, inserted []string) (*image.Report, error)
 }
 
-// identify says who talks, as far as that is proven. What could not be read proves nothing.
-func identify(ctx context.Context, images Images, path string) (allowlist.Identity, error) {
+// identify says who talks, as far as that is proven. What could not be read proves nothing. kernel is what the kernel said of the process, whose word
+// counts more than the file's; nil where it said nothing.
+func identify(ctx context.Context, images Images, path string, kernel *process.CodeIdentity) (allowlist.Identity, error) {
 	who := allowlist.Identity{Path: path}
 	if path == "" {
 		return who, nil
@@ -30,9 +32,12 @@ func identify(ctx context.Context, images Images, path string) (allowlist.Identi
 	if err != nil {
 		return who, err
 	}
-	s := &report.Signature
+	s, err := Running(report.Signature, kernel, len(report.Arch))
 	if !s.Proven() {
-		return who, nil
+		if kernel != nil && kernel.Flags&(codeValid|codeDebugged) == codeValid {
+			who.CDHash = kernel.CDHash // of what runs; its file is another by now
+		}
+		return who, err
 	}
 	who.CDHash = s.CDHash
 	switch s.Kind {
@@ -41,7 +46,7 @@ func identify(ctx context.Context, images Images, path string) (allowlist.Identi
 	case image.SignedAppStore, image.SignedDeveloperID, image.SignedDevelopment:
 		who.SigningID, who.TeamID = s.SigningID, s.TeamID
 	}
-	return who, nil
+	return who, err
 }
 
 // ruleBook keeps the allowlist in force and reads it again when its sources change. It is safe for concurrent use.
@@ -66,7 +71,7 @@ const maxCounted = 20_000
 
 // count counts a flow for its rule, once however often it is asked about.
 func (b *ruleBook) count(r *allowlist.Rule, f *Flow, now time.Time) {
-	key := flowKey{f.File, f.CommunityID, f.opened}
+	key := f.key()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if _, known := b.counted[key]; known {
@@ -112,22 +117,42 @@ func (noFile) Size() int64        { return -1 }
 func (noFile) ModTime() time.Time { return time.Time{} }
 func (noFile) Mode() fs.FileMode  { return 0 }
 
+// runs is what is asked for its identity.
+type runs struct {
+	path string
+	code *process.CodeIdentity
+}
+
+type identified struct {
+	id  allowlist.Identity
+	err error
+}
+
 // approve fills in the rules that cover alerts. Flows whose verdict raises none are nobody's business.
 func (s *Sensor) approve(ctx context.Context, flows []Flow) {
 	rules, _ := s.rules.current()
 	now := time.Now()
-	who := map[string]allowlist.Identity{}
+	who := map[runs]identified{}
 	for i := range flows {
 		f := &flows[i]
 		if !f.Judgement.Verdict.Alert() {
 			continue
 		}
-		id, known := who[f.Owner.Path]
+		what := runs{f.Owner.Path, f.Owner.code}
+		it, known := who[what]
 		if !known {
-			id, f.Err = identify(ctx, s.o.Images, f.Owner.Path)
-			who[f.Owner.Path] = id
+			it.id, it.err = identify(ctx, s.o.Images, what.path, what.code)
+			who[what] = it
 		}
-		f.Owner.CDHash = id.CDHash
+		id := it.id
+		f.Err = it.err
+		switch f.Owner.CDHash {
+		case "":
+			f.Owner.CDHash = id.CDHash
+		case id.CDHash:
+		default: // the executable that talked then is not the one that lies there now
+			id = allowlist.Identity{Path: f.Owner.Path, CDHash: f.Owner.CDHash}
+		}
 		rule := rules.Match(id, allowlist.Destination{
 			Address: f.Remote.Addr(), Port: f.Remote.Port(), Host: f.Judgement.SNI,
 			Verdict: string(f.Judgement.Verdict), AppProtocol: f.Judgement.AppProtocol,

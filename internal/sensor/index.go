@@ -22,6 +22,7 @@ type Index struct {
 	once sync.Once
 	mu   sync.Mutex
 	jobs map[string]string // executable to label; of several jobs the first label
+	ties *ties             // jobs by what a process shows of them; nil before they were read
 	// What runs or is a job comes before what merely lies there, so that a file with a borrowed UUID does not hide it.
 	uuids [2]*image.Index
 }
@@ -41,11 +42,18 @@ func newIndex(root *rootfs.Root) *Index { return &Index{root: root, scan: launch
 
 // build reads what the Index knows, once.
 func (x *Index) build(ctx context.Context) {
-	x.once.Do(func() { x.refresh(ctx) })
+	x.once.Do(func() { x.refresh(ctx, func() {}) })
 }
 
-// refresh reads them again.
-func (x *Index) refresh(ctx context.Context) {
+// refresh reads all again. It calls jobsKnown in between: reading jobs is much quicker than reading what they run.
+func (x *Index) refresh(ctx context.Context, jobsKnown func()) {
+	paths := x.readJobs(ctx)
+	jobsKnown()
+	x.readFiles(ctx, paths)
+}
+
+// readJobs reads the jobs, and gives the executables that they and, live, processes run.
+func (x *Index) readJobs(ctx context.Context) []string {
 	jobs, _ := x.scan.Jobs(ctx) // what could not be read shows in the tables and in the coverage
 	labels := map[string]string{}
 	var paths []string
@@ -57,18 +65,67 @@ func (x *Index) refresh(ctx context.Context) {
 			paths = append(paths, path)
 		}
 	}
+	var running []process.Process
 	if x.root.Live() {
-		running, _ := process.List(ctx)
+		running, _ = process.List(ctx)
 		for _, p := range running {
 			paths = append(paths, p.Path)
 		}
 	}
+	known := newTies(jobs, uidOf())
+	known.all(running)
 	slices.Sort(paths)
-	files, _ := image.Applications(ctx, x.root, maxApplications)
-	uuids := [...]*image.Index{image.BuildIndex(ctx, x.root, slices.Compact(paths)), image.BuildIndex(ctx, x.root, files)}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.jobs, x.uuids = labels, uuids
+	x.jobs, x.ties = labels, known
+	return slices.Compact(paths)
+}
+
+// readFiles reads these executables and those of applications.
+func (x *Index) readFiles(ctx context.Context, paths []string) {
+	files, _ := image.Applications(ctx, x.root, maxApplications)
+	uuids := [...]*image.Index{image.BuildIndex(ctx, x.root, paths), image.BuildIndex(ctx, x.root, files)}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.uuids = uuids
+}
+
+// maxAncestors is how far up a process tree a job is looked for.
+const maxAncestors = 16
+
+// job gives the label of the job that a running process belongs to, by the same proofs as Sensor.Processes; empty without one. get describes a process.
+func (x *Index) job(p process.Process, get func(pid int) (process.Process, error)) string {
+	tied, done := x.tied(p)
+	if done || tied.PPID <= launchdPID {
+		return tied.Label
+	}
+	for child, up := p, 0; up < maxAncestors && child.PPID > launchdPID; up++ {
+		parent, err := get(child.PPID)
+		if err != nil || parent.StartTime > child.StartTime || parent.Coalition != p.Coalition { // gone, and its pid another's; or launched for itself
+			break
+		}
+		if above, done := x.tied(parent); done {
+			if above.Proof == ProofParent || above.Proof == ProofCoalition {
+				return above.Label
+			}
+			break
+		}
+		child = parent
+	}
+	return tied.Label
+}
+
+// tied ties one process to a job; done says that its ancestors can tell nothing better.
+func (x *Index) tied(p process.Process) (tied Process, done bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.ties == nil {
+		return Process{Process: p}, true
+	}
+	tied = x.ties.alone(p)
+	x.ties.learn(&tied)
+	x.ties.tree(&tied)
+	return tied, tied.Proof != "" && tied.Proof != ProofExecutable
 }
 
 // jobPaths are the executables that a job's process can have. An interpreter is not among them: many jobs share it.

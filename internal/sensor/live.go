@@ -13,9 +13,11 @@ import (
 	"time"
 
 	"github.com/cipherlens/cipherlens/internal/capture"
+	"github.com/cipherlens/cipherlens/internal/clock"
 	"github.com/cipherlens/cipherlens/internal/config"
 	"github.com/cipherlens/cipherlens/internal/conformance"
 	"github.com/cipherlens/cipherlens/internal/flow"
+	"github.com/cipherlens/cipherlens/internal/state"
 )
 
 const (
@@ -31,40 +33,99 @@ const (
 type live struct {
 	index    *Index
 	settings *config.Store
+	images   Images
+	approve  func(context.Context, []Flow)
 	log      *slog.Logger
 	owners   *owners
-	asked    chan *flow.Flow // flows whose owner is to be resolved
+	file     *state.File          // where alerts are written down; nil without
+	fileless error                // why there is none although there should be one
+	now      func() clock.Reading // the host's clocks
+	awake    func() time.Duration // now().Awake, at less cost
+	open     func() (capture.Source, error)
+	list     func() ([]link, error) // the network interfaces
+	asked    chan *flow.Flow        // flows whose owner is to be resolved
 
 	mu          sync.Mutex // guards what follows, and each flow in table
 	table       *flow.Table
 	judge       func(*flow.Flow, *conformance.Conversation) conformance.Judgement
 	judgedUnder uint64 // the count of changes of the settings that judge was made of
 	kept        *alerts
-	source      capture.Source // nil while there is none
-	failed      error          // why
+	alerted     map[*flow.Flow]*alerted // what is an alert in table
+	leaving     []sighting              // what was one
+	source      capture.Source          // nil while there is none
+	failed      error                   // why
+	labelled    bool                    // owners have their jobs
+	lost        int64                   // how often a capture ended
+	jumps       jumps
+	links       links
+	extensions  []networkExtension
+	inside      map[*flow.Flow]traffic // flows in tunnels at the last look
+	talkers     talkers
+	relayed     int64 // flows to Private Relay
+	unsaved     unsaved
+	unsavable   error // why the alerts could not be written last
+	unwritten   int   // alerts that had no room then
+	unreadable  error // why those of the run before were not read
+	restored    int
+
+	collecting sync.Mutex    // held while alerts are on their way to kept
+	looked     clock.Reading // the keeper's last look at the clocks
 
 	unasked  atomic.Int64 // flows that found the queue full
 	unowned  atomic.Int64 // flows whose owner was not found
 	resolved atomic.Int64
 	unjudged atomic.Int64 // flows over which the judge failed
-	started  time.Time
+	started  clock.Reading
 }
 
-func newLive(index *Index, settings *config.Store, log *slog.Logger) *live {
-	l := &live{index: index, settings: settings, log: log, owners: newOwners(index), asked: make(chan *flow.Flow, waitingOwners), kept: newAlerts(), started: time.Now()}
-	now := settings.Current()
-	l.judge, l.judgedUnder = judging(now, l.judgeFailed), settings.Changes()
+// jumps are what the clocks did.
+type jumps struct {
+	sleeps, sets int64
+	by           time.Duration // the last time that the clock was set
+	at           time.Duration // the last of all, by the clock Awake
+}
+
+func newLive(o Options, index *Index, approve func(context.Context, []Flow)) *live {
+	began := time.Now()
+	base := clock.Now().Awake
+	l := &live{
+		awake: func() time.Duration { return base + time.Since(began) }, // Go's monotonic clock stands still in sleep, too
+		index: index, settings: o.Settings, images: o.Images, approve: approve, log: o.Log, file: o.Alerts, fileless: o.AlertsLost, now: clock.Now,
+		open:   func() (capture.Source, error) { return capture.OpenLive(capture.LiveOptions{}) },
+		list:   interfaces,
+		owners: newOwners(index), asked: make(chan *flow.Flow, waitingOwners), kept: newAlerts(), alerted: map[*flow.Flow]*alerted{},
+	}
+	return l
+}
+
+// begin makes the flow table and takes up the alerts of the run before.
+func (l *live) begin() {
+	l.started = l.now()
+	l.looked = l.started
+	now := l.settings.Current()
+	l.judge, l.judgedUnder = judging(now, l.judgeFailed), l.settings.Changes()
 	l.table = flow.New(flow.Config{
-		Judge: func(f *flow.Flow, c *conformance.Conversation) conformance.Judgement {
-			return l.judge(f, c)
-		},
+		Judge:   l.judged,
 		Opened:  l.opened,
 		Removed: l.removed,
 		Memory:  int(now.MemoryBudget),
 		Keep:    time.Duration(now.TimeWindow),
 		Outer:   true, // what is inside a tunnel was chosen by who made it
 	})
-	return l
+	l.table.Advance(int64(l.awake()))
+	l.restore()
+}
+
+// judged judges a flow and remembers alerts; the table calls it.
+func (l *live) judged(f *flow.Flow, c *conformance.Conversation) conformance.Judgement {
+	j := l.judge(f, c)
+	if j.Verdict.Alert() && l.alerted[f] == nil {
+		l.alerted[f] = &alerted{}
+	}
+	if relay(j.SNI) && !relay(f.Judgement.SNI) {
+		l.relayed++
+	}
+	return j
 }
 
 // run captures until ctx ends, and begins anew when a capture is lost.
@@ -74,6 +135,7 @@ func (l *live) run(ctx context.Context) {
 	defer wait.Wait()
 	wait.Go(func() { l.keepIndex(ctx) })
 	wait.Go(func() { l.resolve(ctx) })
+	wait.Go(func() { l.keep(ctx) })
 	for ctx.Err() == nil {
 		err := l.capture(ctx)
 		if ctx.Err() != nil {
@@ -81,6 +143,9 @@ func (l *live) run(ctx context.Context) {
 		}
 		l.log.Warn("no live capture", "error", err, "retry", retryCapture)
 		l.mu.Lock()
+		if l.source != nil {
+			l.lost++
+		}
 		l.source, l.failed = nil, err
 		l.mu.Unlock()
 		select {
@@ -92,7 +157,8 @@ func (l *live) run(ctx context.Context) {
 
 // keepIndex builds the index of jobs and applications, and builds it again from time to time: software comes and goes.
 func (l *live) keepIndex(ctx context.Context) {
-	l.index.build(ctx)
+	l.findExtensions()
+	l.index.refresh(ctx, l.relabel)
 	tick := time.NewTicker(refreshIndex)
 	defer tick.Stop()
 	for {
@@ -100,14 +166,34 @@ func (l *live) keepIndex(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			l.index.refresh(ctx)
+			l.index.refresh(ctx, l.relabel)
+			l.findExtensions()
 		}
 	}
 }
 
+// findExtensions looks for extensions that stand between programs and the network.
+func (l *live) findExtensions() {
+	found, err := readExtensions(l.index.root)
+	if err != nil {
+		l.log.Debug("no system extensions", "error", err)
+	}
+	l.mu.Lock()
+	l.extensions = found
+	l.mu.Unlock()
+}
+
+// relabel tells owners that the jobs are known.
+func (l *live) relabel() {
+	l.owners.relabel(&l.mu)
+	l.mu.Lock()
+	l.labelled = true
+	l.mu.Unlock()
+}
+
 // capture opens one source and puts its packets to flows until it ends.
 func (l *live) capture(ctx context.Context) error {
-	source, err := capture.OpenLive(capture.LiveOptions{})
+	source, err := l.open()
 	if err != nil {
 		return err
 	}
@@ -125,10 +211,10 @@ func (l *live) capture(ctx context.Context) error {
 	for {
 		err := source.Next(&p)
 		l.mu.Lock()
+		l.table.Advance(int64(l.awake()))
 		if err == nil {
 			l.table.Add(&p)
 		} else {
-			l.table.Advance(int64(time.Since(l.started)))
 			l.follow()
 		}
 		l.mu.Unlock()
@@ -162,13 +248,7 @@ func (l *live) opened(f *flow.Flow) {
 	case l.asked <- f:
 	default:
 		l.unasked.Add(1)
-	}
-}
-
-// removed keeps alerts beyond their flow; the table calls it.
-func (l *live) removed(f *flow.Flow) {
-	if f.Alert() {
-		l.kept.add(l.convert(f), time.Now())
+		f.Owner = l.owners.stated(f.Process)
 	}
 }
 
@@ -220,6 +300,9 @@ func (l *live) ask(waiting []question, q question) []question {
 	}
 	if q.asked == len(askAgain) || len(waiting) >= waitingOwners {
 		l.unowned.Add(1)
+		l.mu.Lock()
+		q.f.Owner = l.owners.stated(q.f.Process)
+		l.mu.Unlock()
 		return waiting
 	}
 	q.next = time.Now().Add(askAgain[q.asked])
@@ -242,8 +325,14 @@ func (l *live) own(f *flow.Flow) bool {
 	}
 	l.resolved.Add(1)
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	f.Owner = owner
-	l.mu.Unlock()
+	if f.Local != flow.LocalServer && owner.Path != "" {
+		switch Scope(f.Server().Addr()) {
+		case "public", "private":
+			l.talkers.add(owner.Path)
+		}
+	}
 	return true
 }
 
@@ -255,41 +344,78 @@ func settled(j *conformance.Judgement, ended bool, silent time.Duration) bool {
 	return j.Final || ended || silent >= rest
 }
 
+// settled says so of a flow, whose owner must have been looked for as well: it is part of the alert. The lock must be held.
+func (l *live) settled(f *flow.Flow) bool {
+	_, unsure := l.carrying(f)
+	return settled(&f.Judgement, f.Ended, l.table.Silent(f)) && f.Owner != nil && l.labelled && !unsure
+}
+
 // convert copies a flow with its owner; the lock must be held.
 func (l *live) convert(f *flow.Flow) Flow {
 	out := fromTable(f)
-	if f.Alert() && !settled(&f.Judgement, f.Ended, time.Since(time.Unix(0, f.LastSeen))) {
-		out.Judgement = conformance.Judgement{Verdict: conformance.Undetermined, Reasons: []string{"too_early"}}
-	}
-	switch owner := f.Owner.(type) {
-	case *Owner:
+	if owner, known := f.Owner.(*Owner); known {
 		out.Owner = *owner
-	default:
+	} else {
 		out.Owner = captured(f.Process, nil)
 	}
 	return out
 }
 
 // flows gives the judged flows of the window, and the alerts that are kept for longer.
-func (l *live) flows(window time.Duration, keep func(*Flow) bool) []Flow {
-	now := time.Now()
-	since := now.Add(-window).Unix()
+func (l *live) flows(ctx context.Context, window time.Duration, keep func(*Flow) bool) []Flow {
+	l.collect(ctx)
 	l.mu.Lock()
-	found := l.kept.list(now, keep)
+	defer l.mu.Unlock()
+	l.table.Advance(int64(l.awake()))
+	var found []Flow
+	var shown []*kept
 	for f := range l.table.Flows() {
-		if !f.Judged || f.LastSeen/int64(time.Second) < since && !f.Alert() {
+		silent := l.table.Silent(f)
+		if !f.Judged || silent > window && !f.Alert() {
 			continue
 		}
-		if out := l.convert(f); keep(&out) {
+		out := l.convert(f)
+		if f.Alert() {
+			if carries, _ := l.carrying(f); carries {
+				out.Judgement = carrier(out.Judgement)
+			} else if !l.settled(f) {
+				out.Judgement = conformance.Judgement{Verdict: conformance.Undetermined, Reasons: []string{"too_early"}}
+			} else if v := l.keptAs(f, &out); v != nil {
+				out = v.flow(out)
+				v.shown = true
+				shown = append(shown, v)
+			}
+		}
+		out.Kept = silent > window
+		if keep(&out) {
 			found = append(found, out)
 		}
 	}
-	l.mu.Unlock()
-	for i := range found {
-		found[i].Kept = found[i].LastSeen < since
+	for _, f := range l.kept.list(keep) {
+		f.Kept = true
+		found = append(found, f)
 	}
-	slices.SortFunc(found, func(a, b Flow) int {
-		return cmp.Or(cmp.Compare(a.opened, b.opened), strings.Compare(a.CommunityID, b.CommunityID))
-	})
+	for _, v := range shown {
+		v.shown = false
+	}
+	slices.SortFunc(found, inOrder)
 	return found
+}
+
+// keptAs gives the kept alert that a flow of the table stands for; nil for one of its later flows. The lock must be held.
+func (l *live) keptAs(f *flow.Flow, out *Flow) *kept {
+	a := l.alerted[f]
+	if a == nil || !a.put {
+		return nil
+	}
+	out.Owner.CDHash = a.key.cdhash
+	if v := l.kept.by[a.key]; v != nil && v.first.key() == out.key() {
+		return v
+	}
+	return nil
+}
+
+// inOrder compares by the first packet; what stands for an alert comes before its other flows.
+func inOrder(a, b Flow) int {
+	return cmp.Or(cmp.Compare(a.opened, b.opened), strings.Compare(a.CommunityID, b.CommunityID))
 }

@@ -22,8 +22,18 @@ type owners struct {
 	sockets *process.Owners // nil where the socket table cannot be read; failed says why
 	failed  error
 
-	mu sync.Mutex
-	by map[int]known // by pid
+	code func(pid int) (process.CodeIdentity, error)
+
+	mu     sync.Mutex
+	by     map[int]known               // by pid
+	stands map[*capture.Process]*Owner // by what a capture stated of a process that is gone
+	early  []early                     // owners that were found before the jobs were known; nil once they are
+}
+
+// early is an owner whose job is yet to be looked up.
+type early struct {
+	owner   *Owner
+	process process.Process
 }
 
 type known struct {
@@ -33,7 +43,7 @@ type known struct {
 }
 
 func newOwners(index *Index) *owners {
-	o := &owners{index: index, by: map[int]known{}}
+	o := &owners{index: index, code: process.Identity, by: map[int]known{}, stands: map[*capture.Process]*Owner{}, early: []early{}}
 	o.sockets, o.failed = process.NewOwners()
 	return o
 }
@@ -88,10 +98,30 @@ func (o *owners) named(said *capture.Process) *Owner {
 	}
 	p, err := process.Get(pid)
 	if err != nil {
-		owner := captured(said, o.index)
-		return &owner
+		return o.stated(said)
 	}
 	return o.shared(p, ByPID)
+}
+
+// nobody owns flows of which nothing is known.
+var nobody = &Owner{PID: -1}
+
+// stated is the owner as a capture states it, perhaps by its UUID; nobody when it states nothing.
+func (o *owners) stated(said *capture.Process) *Owner {
+	if said == nil {
+		return nobody
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if owner := o.stands[said]; owner != nil {
+		return owner
+	}
+	owner := captured(said, o.index)
+	if len(o.stands) >= maxOwners {
+		clear(o.stands)
+	}
+	o.stands[said] = &owner
+	return &owner
 }
 
 // shared gives the one Owner of a process.
@@ -100,10 +130,7 @@ func (o *owners) shared(p process.Process, how string) *Owner {
 	defer o.mu.Unlock()
 	k, seen := o.by[p.PID]
 	if !seen || k.started != p.StartTime || k.owner.Path != p.Path {
-		k = known{owner: &Owner{PID: p.PID, Path: p.Path, Name: p.Name, Label: p.Label, Attribution: how}, started: p.StartTime}
-		if k.owner.Label == "" {
-			k.owner.Label = o.index.label(p.Path)
-		}
+		k = known{owner: o.describe(p, how), started: p.StartTime}
 	}
 	k.asked = time.Now()
 	if len(o.by) >= maxOwners {
@@ -111,4 +138,41 @@ func (o *owners) shared(p process.Process, how string) *Owner {
 	}
 	o.by[p.PID] = k
 	return k.owner
+}
+
+// describe makes the Owner of a process.
+func (o *owners) describe(p process.Process, how string) *Owner {
+	owner := &Owner{PID: p.PID, Path: p.Path, Name: p.Name, Label: p.Label, Attribution: how}
+	if code, err := o.code(p.PID); err == nil {
+		if again, err := process.Get(p.PID); err == nil && again.StartTime == p.StartTime {
+			owner.code = &code
+		}
+	}
+	switch {
+	case owner.Label != "":
+	case o.early == nil:
+		owner.Label = o.index.job(p, process.Get)
+	case len(o.early) < maxOwners:
+		o.early = append(o.early, early{owner, p})
+	}
+	return owner
+}
+
+// relabel looks up the jobs of owners that were found before the jobs were known, each under the lock that guards flows, and forgets the
+// others so that they are looked up among the jobs that there are now.
+func (o *owners) relabel(lock sync.Locker) {
+	o.mu.Lock()
+	waiting := o.early
+	o.early = nil
+	if waiting == nil {
+		clear(o.by)
+		clear(o.stands)
+	}
+	o.mu.Unlock()
+	for _, w := range waiting {
+		label := o.index.job(w.process, process.Get)
+		lock.Lock()
+		w.owner.Label = label
+		lock.Unlock()
+	}
 }

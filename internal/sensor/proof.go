@@ -33,29 +33,56 @@ type Process struct {
 
 // tie ties each process to a job, by the best proof that there is. uid gives the id of a user; it is false for one that it does not know.
 func tie(all []process.Process, jobs []launchd.Job, uid func(string) (int, bool)) []Process {
-	t := ties{executables: map[string][]*launchd.Job{}, labels: map[string][]*launchd.Job{}, coalitions: map[uint64]*launchd.Job{}, uid: uid}
+	return newTies(jobs, uid).all(all)
+}
+
+func newTies(jobs []launchd.Job, uid func(string) (int, bool)) *ties {
+	t := &ties{executables: map[string][]*launchd.Job{}, labels: map[string][]*launchd.Job{}, coalitions: map[uint64]*launchd.Job{}, uid: uid}
 	for i := range jobs {
 		t.add(&jobs[i])
 	}
+	return t
+}
+
+// all ties processes that run at one time.
+func (t *ties) all(all []process.Process) []Process {
 	tied := make([]Process, len(all))
 	for i, p := range all {
 		tied[i] = t.alone(p)
-		if tied[i].Proof == ProofParent && p.Coalition != 0 {
-			job := t.find(tied[i].plist, p.Path)
-			if other, known := t.coalitions[p.Coalition]; known && other != job {
-				job = nil // two jobs in one coalition: it tells nothing
-			}
-			t.coalitions[p.Coalition] = job
-		}
+		t.learn(&tied[i])
 	}
 	for i := range tied {
-		if p := &tied[i]; p.Proof == "" || p.Proof == ProofExecutable {
-			if job := t.coalitions[p.Coalition]; p.Coalition != 0 && job != nil {
-				p.set(job, ProofCoalition)
-			}
-		}
+		t.tree(&tied[i])
 	}
 	return tied
+}
+
+// maxCoalitions bounds how many process trees are remembered; beyond, all are forgotten.
+const maxCoalitions = 4096
+
+// learn remembers whose process tree it is that p stands at the top of.
+func (t *ties) learn(p *Process) {
+	if p.Proof != ProofParent || p.Coalition == 0 {
+		return
+	}
+	job := t.find(p.plist, p.Path)
+	if other, known := t.coalitions[p.Coalition]; known && other != job {
+		job = nil // two jobs in one coalition: it tells nothing
+	}
+	if len(t.coalitions) >= maxCoalitions {
+		clear(t.coalitions)
+	}
+	t.coalitions[p.Coalition] = job
+}
+
+// tree ties a process by the process tree that it is in, where there is no better proof.
+func (t *ties) tree(p *Process) {
+	if p.Proof != "" && p.Proof != ProofExecutable {
+		return
+	}
+	if job := t.coalitions[p.Coalition]; p.Coalition != 0 && job != nil {
+		p.set(job, ProofCoalition)
+	}
 }
 
 // ties are the jobs by what a process shows of them.

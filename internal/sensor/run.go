@@ -13,6 +13,7 @@ import (
 	"github.com/cipherlens/cipherlens/internal/launchd"
 	"github.com/cipherlens/cipherlens/internal/process"
 	"github.com/cipherlens/cipherlens/internal/rootfs"
+	"github.com/cipherlens/cipherlens/internal/state"
 )
 
 // Options say what a sensor watches.
@@ -22,9 +23,15 @@ type Options struct {
 	Live     bool
 	Settings *config.Store
 	Images   Images
-	Log      *slog.Logger
-	Progress func(Progress) // called while captures are read; may be nil
-	Inspect  Inspector      // looks on while captures are judged; may be nil
+	Alerts   *state.File // where live alerts outlast a restart, from OpenAlerts; nil without
+	// AlertsLost says why there is no Alerts, where there should be one; Coverage shows it.
+	AlertsLost error
+	Log        *slog.Logger
+
+	// Privileges says which rights this process has given up, for Coverage; nil when it gave up none on purpose.
+	Privileges func() Coverage
+	Progress   func(Progress) // called while captures are read; may be nil
+	Inspect    Inspector      // looks on while captures are judged; may be nil
 }
 
 // Sensor watches one host, live or in captures. Its methods are safe for concurrent use.
@@ -44,7 +51,8 @@ type Sensor struct {
 func New(o Options) *Sensor {
 	s := &Sensor{o: o, index: newIndex(o.Root), rules: ruleBook{settings: o.Settings}, drained: make(chan struct{})}
 	if len(o.Captures) == 0 && o.Live {
-		s.live = newLive(s.index, o.Settings, o.Log)
+		s.live = newLive(o, s.index, s.approve)
+		s.live.begin()
 	}
 	return s
 }
@@ -87,7 +95,7 @@ func (s *Sensor) Run(ctx context.Context) error {
 func (s *Sensor) Flows(ctx context.Context, keep func(*Flow) bool) ([]Flow, error) {
 	var found []Flow
 	if s.live != nil {
-		found = s.live.flows(time.Duration(s.o.Settings.Current().TimeWindow), keep)
+		found = s.live.flows(ctx, time.Duration(s.o.Settings.Current().TimeWindow), keep)
 	} else {
 		s.mu.Lock()
 		for i := range s.flows {

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 
 	"github.com/cipherlens/cipherlens/internal/conformance"
+	"github.com/cipherlens/cipherlens/internal/process"
 )
 
 // The directions of a flow: outbound is a flow in which the local side sent first.
@@ -31,6 +32,8 @@ type Owner struct {
 	Label       string // of the launchd job (or systemd unit) that runs it
 	CDHash      string // of the executable, where its signature was looked at
 	Attribution string // how the owner was found; empty when it was not
+
+	code *process.CodeIdentity // what the kernel said of its signature when it was found; nil where there is no such kernel
 }
 
 // Flow is one judged flow as the tables show it.
@@ -51,6 +54,8 @@ type Flow struct {
 
 	opened int64 // FirstSeen in nanoseconds
 }
+
+func (f *Flow) key() flowKey { return flowKey{f.File, f.CommunityID, f.opened} }
 
 // Coverage states.
 const (

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -43,31 +44,65 @@ func all(*Flow) bool { return true }
 
 func TestAlertsAreKeptByIdentity(t *testing.T) {
 	t.Parallel()
-	a, now := newAlerts(), time.Now()
-	a.add(flowTo("job", "203.0.113.1:443", 20), now)
-	a.add(flowTo("job", "203.0.113.1:443", 10), now)
-	a.add(flowTo("job", "203.0.113.1:443", 30), now.Add(20*time.Hour))
-	a.add(flowTo("other", "203.0.113.1:443", 30), now)
-	require.Len(t, a.list(now, all), 2)
-	for _, f := range a.list(now, func(f *Flow) bool { return f.Owner.Label == "job" }) {
-		require.EqualValues(t, 10, f.opened, "the first flow stands for all")
+	a := newAlerts()
+	job := func(pid int, opened int64) Flow {
+		f := flowTo("job", "203.0.113.1:443", opened)
+		f.Owner.PID = pid
+		return f
 	}
-	require.Len(t, a.list(now.Add(25*time.Hour), all), 1, "24 hours after its last flow an alert is over")
-	require.Empty(t, a.list(now.Add(45*time.Hour), all))
+	require.True(t, a.add(job(1, 20), 0))
+	require.False(t, a.add(job(2, 10), 0))
+	require.True(t, a.add(flowTo("other", "203.0.113.1:443", 30), 0))
+	require.False(t, a.add(job(3, 30), 20*time.Hour))
+	a.expire(0)
+	require.Len(t, a.list(all), 2)
+	for _, f := range a.list(func(f *Flow) bool { return f.Owner.Label == "job" }) {
+		require.Equal(t, 1, f.Owner.PID, "what was shown first stands for all")
+		require.EqualValues(t, 10, f.opened, "and comes before an older flow that was judged later")
+	}
+	a.expire(25 * time.Hour)
+	require.Len(t, a.list(all), 1, "24 hours after its last flow an alert is over")
+	a.expire(45 * time.Hour)
+	require.Empty(t, a.list(all))
+	require.Empty(t, a.groups)
+	require.Zero(t, a.all.Len())
+}
+
+// manyAlerts adds n alerts of one executable.
+func manyAlerts(a *alerts, path string, n int, from time.Duration) {
+	for i := range n {
+		address := netip.AddrFrom4([4]byte{203, byte(i >> 16), byte(i >> 8), byte(i)})
+		f := flowTo("", netip.AddrPortFrom(address, 443).String(), int64(i))
+		f.Owner.Path = path
+		a.add(f, from+time.Duration(i))
+	}
 }
 
 func TestAlertsAreBounded(t *testing.T) {
 	t.Parallel()
-	a, now := newAlerts(), time.Now()
-	for i := range maxAlerts + 10 {
-		address := netip.AddrFrom4([4]byte{203, byte(i >> 16), byte(i >> 8), byte(i)})
-		a.add(flowTo("", netip.AddrPortFrom(address, 443).String(), int64(i)), now.Add(time.Duration(i)))
+	a := newAlerts()
+	for i := range 8 {
+		manyAlerts(a, fmt.Sprint("/opt/", i), maxOfOne/2, time.Duration(i)*time.Hour)
 	}
 	require.Len(t, a.by, maxAlerts)
+	require.Zero(t, a.dropped)
+	manyAlerts(a, "/opt/new", 10, 9*time.Hour)
+	require.Len(t, a.by, maxAlerts)
 	require.EqualValues(t, 10, a.dropped)
-	for _, f := range a.list(now, all) {
-		require.GreaterOrEqual(t, f.opened, int64(10), "the oldest went first")
+	for _, f := range a.list(func(f *Flow) bool { return f.Owner.Path == "/opt/0" }) {
+		require.GreaterOrEqual(t, f.opened, int64(10), "the longest silent went first")
 	}
+}
+
+// TestOneProgramDoesNotPushOutOthers: whoever makes alerts without end loses its own.
+func TestOneProgramDoesNotPushOutOthers(t *testing.T) {
+	t.Parallel()
+	a := newAlerts()
+	manyAlerts(a, "/opt/quiet", 1, 0)
+	manyAlerts(a, "/opt/flood", 3*maxAlerts, time.Hour)
+	require.Len(t, a.by, maxOfOne+1)
+	require.EqualValues(t, 3*maxAlerts-maxOfOne, a.dropped)
+	require.Len(t, a.list(func(f *Flow) bool { return f.Owner.Path == "/opt/quiet" }), 1)
 }
 
 func TestAlertsWaitForTheirVerdictToSettle(t *testing.T) {

@@ -32,7 +32,7 @@ func dsiSize(b []byte) int {
 
 // isAirPlayTiming wants the clock that AirPlay keeps beside its audio: 32 bytes with kind, number 7, zeros, and an answer that repeats the
 // question's sending time as its reference, 2^-64; alone three such questions.
-func isAirPlayTiming(v view) bool {
+func isAirPlayTiming(v *view) bool {
 	c, s := v.client.first(), v.server.first()
 	if !isTimingPacket(c) {
 		return false
@@ -62,7 +62,7 @@ func isKDEConnect(m []byte) bool {
 
 // isPortMapping wants NAT-PMP (RFC 6886) or PCP (RFC 6887): a question of a fixed size with zeros in its place, and, where there is an answer,
 // its operation plus 128.
-func isPortMapping(v view) bool {
+func isPortMapping(v *view) bool {
 	c, s := v.client.first(), v.server.first()
 	switch {
 	case len(c) == 12 && c[0] == 0 && (c[1] == 1 || c[1] == 2) && be16(c[2:]) == 0:
@@ -77,13 +77,16 @@ func isPortMapping(v view) bool {
 
 // isHomeKit wants the pairing that a session with an accessory starts with (HomeKit Accessory Protocol, 5.6 and 5.7): a question of HTTP with TLV8
 // whose state is given first, and an answer of that kind. What follows is encrypted.
-func isHomeKit(v view) bool { return isPairing(v, "HTTP/1.1", "application/pairing+tlv8") }
+func isHomeKit(v *view) bool { return isPairing(v, "HTTP/1.1", "application/pairing+tlv8") }
 
 // isAirPlayPairing wants the same of AirPlay 2, in RTSP.
-func isAirPlayPairing(v view) bool { return isPairing(v, "RTSP/1.0", "application/octet-stream") }
+func isAirPlayPairing(v *view) bool { return isPairing(v, "RTSP/1.0", "application/octet-stream") }
 
-func isPairing(v view, version, kind string) bool {
+func isPairing(v *view, version, kind string) bool {
 	c, s := v.client.data[:min(len(v.client.data), 1024)], v.server.data[:min(len(v.server.data), 1024)]
+	if !has(c, "POST /pair-") {
+		return false
+	}
 	line, rest, ok := bytes.Cut(c, []byte("\r\n"))
 	path, found := bytes.CutSuffix(line, []byte(" "+version))
 	if !ok || !found || string(path) != "POST /pair-verify" && string(path) != "POST /pair-setup" {
@@ -93,7 +96,7 @@ func isPairing(v view, version, kind string) bool {
 }
 
 // isCompanionLink wants the frames of Apple's devices in the home ("rapport"): kind, length, and a pairing in OPACK first; 2^-60.
-func isCompanionLink(v view) bool {
+func isCompanionLink(v *view) bool {
 	c := v.client.data
 	if len(c) < 12 || c[0] < 3 || c[0] > 6 || c[4]&0xf0 != 0xe0 || !bytes.Contains(c[4:min(len(c), 64)], []byte("C_pd")) {
 		return false

@@ -23,7 +23,7 @@ var db = []entry{
 
 // postgres is PostgreSQL's protocol 3 (its manual, "Message Formats"): a request for encryption, answered by one letter, or parameters
 // by name; then typed messages whose lengths add up. The request: 2^-64; parameters: 2^-60.
-func postgres(v view) bool {
+func postgres(v *view) bool {
 	client, server := v.client, v.server
 	for range 2 {
 		r := read(client.data)
@@ -81,7 +81,7 @@ func postgresMessage(b []byte) int {
 
 // mysql is MySQL's and MariaDB's handshake: the server's greeting of protocol 10 that fills a packet numbered 0, or an error, and the
 // client's answer in a packet numbered 1. The greeting: 2^-50.
-func mysql(v view) bool {
+func mysql(v *view) bool {
 	r := read(v.server.data)
 	length, number := int(r.le24()), r.u8()
 	b := read(r.take(length))
@@ -118,7 +118,7 @@ func mysql(v view) bool {
 
 // tds is Tabular Data Stream (MS-TDS): packets with type, status, length and a last byte of zero, which follow one another exactly, and a
 // first one with content that is known: options, or text in UTF-16. Header 2^-20, and the content 2^-32.
-func tds(v view) bool {
+func tds(v *view) bool {
 	n, ok := v.client.chain(16, 8, tdsPacket)
 	m, fits := v.server.chain(16, 8, tdsPacket)
 	if !ok || !fits || n == 0 || n+m < 2 && v.c.StartSeen {
@@ -180,7 +180,7 @@ func utf16ish(b []byte) bool {
 
 // tns is Oracle's Transparent Network Substrate: a connect packet whose length and offset of its text add up, answered by accept, refuse,
 // redirect or resend. 2^-70.
-func tns(v view) bool {
+func tns(v *view) bool {
 	b := v.client.data
 	if len(b) < 34 || len(b) < int(b[0])<<8|int(b[1]) || b[4] != 1 || b[2] != 0 || b[3] != 0 || b[5] > 0x20 || b[6] != 0 || b[7] != 0 {
 		return false
@@ -197,7 +197,7 @@ func tns(v view) bool {
 }
 
 // redis is RESP: the client's arrays of strings behind their lengths, the server's typed answers. One command: 2^-60.
-func redis(v view) bool {
+func redis(v *view) bool {
 	n, ok := respCommands(v.client)
 	if !ok || n == 0 {
 		return false
@@ -285,7 +285,7 @@ func respCommands(s side) (n int, ok bool) {
 
 // mongo is MongoDB's wire protocol: length, ids, an operation that exists, and a BSON document whose length fits; the answer names the
 // question's id. The question: 2^-60.
-func mongo(v view) bool {
+func mongo(v *view) bool {
 	n, ok := v.client.chain(16, 16, mongoMessage)
 	m, fits := v.server.chain(16, 16, mongoMessage)
 	if !ok || !fits || n == 0 || !mongoBody(v.client.data) {
@@ -333,7 +333,7 @@ func mongoBody(b []byte) bool {
 
 // kafka is requests with a known key, version and a client's name, whose lengths add up, and answers in order with the same
 // correlation ids. One request: 2^-50.
-func kafka(v view) bool {
+func kafka(v *view) bool {
 	n, ok := v.client.chain(16, 14, kafkaRequest)
 	if !ok || n == 0 {
 		return false
@@ -359,7 +359,7 @@ func kafkaRequest(b []byte) int {
 
 // cassandra is CQL's binary protocol: frames with version, flags, stream, operation and length; the first asks for options or starts, and
 // the answer comes on its stream. 2^-60. Between nodes there is a magic number and a version.
-func cassandra(v view) bool {
+func cassandra(v *view) bool {
 	n, ok := v.client.chain(2, 9, func(b []byte) int { return cqlFrame(b, 0) })
 	m, fits := v.server.chain(2, 9, func(b []byte) int { return cqlFrame(b, 0x80) })
 	b := v.client.data
@@ -386,7 +386,7 @@ func cqlFrame(b []byte, response uint8) int {
 
 // amqp is AMQP 0-9-1 or 1.0: a header with the version, or, joined late, frames whose lengths lead to their end marks. Header: 2^-64;
 // two frames: 2^-60.
-func amqp(v view) bool {
+func amqp(v *view) bool {
 	client, server := v.client, v.server
 	if has(client.data, "AMQP") && len(client.data) >= 8 {
 		if client.data[4] > 3 || client.data[5] > 1 {
@@ -429,7 +429,7 @@ func amqpFrame(b []byte) int {
 }
 
 // zabbix is Zabbix's header, the body's length, and the other length that is zero unless the body is zlib's. 2^-64.
-func zabbix(v view) bool {
+func zabbix(v *view) bool {
 	n, ok := v.client.chain(8, 13, zabbixMessage)
 	m, fits := v.server.chain(8, 13, zabbixMessage)
 	return ok && fits && n+m > 0

@@ -7,7 +7,7 @@ import (
 
 // rdp is the Remote Desktop Protocol's connection request and confirm (MS-RDPBCGR 2.2.1.1): TPKT and X.224 lengths that agree, and a
 // cookie, a negotiation, or the conference that follows without one. 2^-70.
-func rdp(v view) bool {
+func rdp(v *view) bool {
 	r := read(v.client.data)
 	if r.u16() != 0x0300 {
 		return false
@@ -31,10 +31,10 @@ func rdp(v view) bool {
 	if head != 0x0300 || left != answer-5 || s.u8() != 0xd0 {
 		return false
 	}
-	v.client.data = r.b
-	v.server.data = v.server.data[min(answer, len(v.server.data)):]
-	_, ok := v.client.chain(32, 4, rdpPacket)
-	_, fits := v.server.chain(32, 4, rdpPacket)
+	client, server := v.client, v.server
+	client.data, server.data = r.b, server.data[min(answer, len(server.data)):]
+	_, ok := client.chain(32, 4, rdpPacket)
+	_, fits := server.chain(32, 4, rdpPacket)
 	return ok && fits
 }
 
@@ -58,7 +58,7 @@ func rdpPacket(b []byte) int {
 
 // rdpDatagrams is RDP's UDP transport (MS-RDPEUDP): the first datagram acknowledges nothing, opens, offers sizes of datagrams, and is filled
 // with zeros (2^-100); or, later in a connection, sequence numbers before a TLS or DTLS record that fills the datagram (2^-50).
-func rdpDatagrams(v view) bool {
+func rdpDatagrams(v *view) bool {
 	b := v.client.first()
 	if len(b) < 20 {
 		return false
@@ -98,7 +98,7 @@ func rdpRecord(b []byte) bool {
 }
 
 // vnc is the Remote Framebuffer protocol (RFC 6143): each side's version. 2^-64 each.
-func vnc(v view) bool {
+func vnc(v *view) bool {
 	return rfbVersion(v.server.data) && (len(v.client.data) == 0 || rfbVersion(v.client.data))
 }
 
@@ -108,7 +108,7 @@ func rfbVersion(b []byte) bool {
 
 // x11 is the X Window System's connection setup: byte order, version 11.0, the authorization's name and data, and the server's answer in
 // the same order. 2^-60.
-func x11(v view) bool {
+func x11(v *view) bool {
 	b := v.client.data
 	if len(b) < 12 || b[0] != 'l' && b[0] != 'B' || b[1] != 0 {
 		return false

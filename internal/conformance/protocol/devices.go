@@ -18,7 +18,7 @@ var devices = []entry{
 
 // isCoAP wants CoAP (RFC 7252), also LwM2M: every datagram's options end where its payload starts, and an answer repeats the
 // message number or a token of at least two bytes of the question: 2^-30.
-func isCoAP(v view) bool {
+func isCoAP(v *view) bool {
 	if !v.all(2, isCoAPMessage) {
 		return false
 	}

@@ -13,10 +13,10 @@ var directory = []entry{
 	{"ldap", conformance.UDP, start, []uint16{389}, cldap},
 	{"smb", conformance.TCP, midstream, []uint16{445, 139}, smb},
 	{"dcerpc", conformance.TCP, midstream, []uint16{135}, dceRPC},
-	{"nfs", conformance.TCP, midstream, []uint16{2049}, func(v view) bool { return sunStream(v, nfsProgram) }},
-	{"nfs", conformance.UDP, midstream, []uint16{2049}, func(v view) bool { return sunDatagrams(v, nfsProgram) }},
-	{"rpc", conformance.TCP, midstream, []uint16{111}, func(v view) bool { return sunStream(v, 0) }},
-	{"rpc", conformance.UDP, midstream, []uint16{111}, func(v view) bool { return sunDatagrams(v, 0) }},
+	{"nfs", conformance.TCP, midstream, []uint16{2049}, func(v *view) bool { return sunStream(v, nfsProgram) }},
+	{"nfs", conformance.UDP, midstream, []uint16{2049}, func(v *view) bool { return sunDatagrams(v, nfsProgram) }},
+	{"rpc", conformance.TCP, midstream, []uint16{111}, func(v *view) bool { return sunStream(v, 0) }},
+	{"rpc", conformance.UDP, midstream, []uint16{111}, func(v *view) bool { return sunDatagrams(v, 0) }},
 	{"rdp", conformance.TCP, start, []uint16{3389}, rdp},
 	{"rdp", conformance.UDP, start | turned, []uint16{3389}, rdpDatagrams},
 	{"vnc", conformance.TCP, start, []uint16{5900, 5901}, vnc},
@@ -25,7 +25,7 @@ var directory = []entry{
 
 // kerberos is Kerberos 5 (RFC 4120) over UDP: an application's tag, version 5, the same type once more, a length to the message's end.
 // 2^-90. Or a change of password (RFC 3244).
-func kerberos(v view) bool {
+func kerberos(v *view) bool {
 	b := v.client.first()
 	return len(b) > 0 && (kerberosMessage(b) == len(b) || kpasswd(b)) && v.server.every(2, func(b []byte) bool {
 		return kerberosMessage(b) == len(b) || kpasswd(b)
@@ -66,7 +66,7 @@ func kerberosMessage(b []byte) int {
 }
 
 // kerberosStream is Kerberos over TCP: each message behind its length.
-func kerberosStream(v view) bool {
+func kerberosStream(v *view) bool {
 	client, ok := v.client.chain(8, 20, kerberosFrame)
 	server, fits := v.server.chain(8, 20, kerberosFrame)
 	if v.c.StartSeen {
@@ -85,14 +85,14 @@ func kerberosFrame(b []byte) int {
 
 // ldap is LDAP (RFC 4511): messages with an id and an operation that fills them; after a SASL bind also its security layer's
 // length-prefixed tokens (RFC 4513, section 5.2.1). One message 2^-40; the server's must have the ids of the client's.
-func ldap(v view) bool {
+func ldap(v *view) bool {
 	n, first, ok := ldapMessages(v.client)
 	m, answer, fits := ldapMessages(v.server)
 	return ok && fits && n > 0 && (m > 0 && first == answer || m == 0 && len(v.client.data) >= 12)
 }
 
 // cldap is LDAP over UDP, a message a datagram (RFC 1798, MS-ADTS 6.3.3).
-func cldap(v view) bool {
+func cldap(v *view) bool {
 	b, s := v.client.first(), v.server.first()
 	size, id, ok := ldapMessage(b)
 	back, echo, fits := ldapMessage(s)
@@ -155,7 +155,7 @@ func ldapMessage(b []byte) (size int, id int32, ok bool) {
 }
 
 // smb is SMB 1 to 3 over TCP: session messages with their length, each a header of the protocol. 2^-40 a message.
-func smb(v view) bool {
+func smb(v *view) bool {
 	n, ok := v.client.chain(16, 4, smbFrame)
 	m, fits := v.server.chain(16, 4, smbFrame)
 	return ok && fits && n+m > 0 && (smbMessage(v.client.data) || len(v.client.data) == 0 && smbMessage(v.server.data))
@@ -196,7 +196,7 @@ func smbMessage(b []byte) bool {
 
 // dceRPC is connection-oriented DCE/RPC (C706): packets with version 5, a kind, the data's representation and a length that adds up. 2^-50 a
 // packet.
-func dceRPC(v view) bool {
+func dceRPC(v *view) bool {
 	n, ok := v.client.chain(16, 16, rpcPacket)
 	m, fits := v.server.chain(16, 16, rpcPacket)
 	return ok && fits && n+m > 0
@@ -238,7 +238,7 @@ func sunCall(b []byte, program uint32) (id, kind uint32, ok bool) {
 	return id, kind, kind == rpcCall && version == 2 && known && revision < 256 && procedure < 256 && !r.short
 }
 
-func sunStream(v view, program uint32) bool {
+func sunStream(v *view, program uint32) bool {
 	n, ok := v.client.chain(8, 24, sunRecord)
 	m, fits := v.server.chain(8, 12, sunRecord)
 	if !ok || !fits || n == 0 {
@@ -261,7 +261,7 @@ func sunRecord(b []byte) int {
 	return 4 + length
 }
 
-func sunDatagrams(v view, program uint32) bool {
+func sunDatagrams(v *view, program uint32) bool {
 	id, kind, call := sunCall(v.client.first(), program)
 	if s := v.server.first(); len(s) > 0 {
 		echo, back, reply := sunCall(s, 0)

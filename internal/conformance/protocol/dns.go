@@ -76,7 +76,7 @@ func dnsName(r *cursor, size int) bool {
 
 // dnsConversation says whether all of the first datagrams are DNS, answers to what was asked. Replies without a body (an
 // error's header alone) need a question that they echo.
-func dnsConversation(v view) bool {
+func dnsConversation(v *view) bool {
 	asked, fits := dnsMessage(v.client.first())
 	answered, answers := dnsMessage(v.server.first())
 	if fits && asked.records == 0 {
@@ -99,18 +99,18 @@ func isDNS(b []byte) bool {
 }
 
 // dns is DNS over UDP.
-func dns(v view) bool {
+func dns(v *view) bool {
 	return !v.port(5353) && !v.port(5355) && !v.port(137) && dnsConversation(v)
 }
 
 // mdns is Multicast DNS (RFC 6762).
-func mdns(v view) bool { return v.port(5353) && dnsConversation(v) }
+func mdns(v *view) bool { return v.port(5353) && dnsConversation(v) }
 
 // llmnr is Link-Local Multicast Name Resolution (RFC 4795).
-func llmnr(v view) bool { return v.port(5355) && dnsConversation(v) }
+func llmnr(v *view) bool { return v.port(5355) && dnsConversation(v) }
 
 // netbiosNames is NetBIOS's name service (RFC 1002): DNS's format, names of 32 letters A to P.
-func netbiosNames(v view) bool {
+func netbiosNames(v *view) bool {
 	return v.port(137) && dnsConversation(v) && netbiosName(v.client.first()[12:])
 }
 
@@ -128,7 +128,7 @@ func netbiosName(b []byte) bool {
 }
 
 // dnsStream is DNS over TCP: each message behind its length (RFC 1035, section 4.2.2).
-func dnsStream(v view) bool {
+func dnsStream(v *view) bool {
 	n, ok := dnsMessages(v.client)
 	m, fits := dnsMessages(v.server)
 	return ok && fits && n+m > 0
@@ -149,7 +149,7 @@ func dnsMessages(s side) (n int, ok bool) {
 
 // netbiosDatagrams is NetBIOS's datagram service (RFC 1002, section 4.4): type, flags, the sender's port, a length that adds up and
 // names. 2^-150.
-func netbiosDatagrams(v view) bool {
+func netbiosDatagrams(v *view) bool {
 	return len(v.client.first()) > 0 && v.client.every(6, netbiosDatagram) && v.server.every(6, netbiosDatagram)
 }
 
@@ -169,7 +169,7 @@ func netbiosDatagram(b []byte) bool {
 }
 
 // netbiosSession is NetBIOS's session service: a request that names both ends, and its answer (RFC 1002, section 4.3). 2^-200.
-func netbiosSession(v view) bool {
+func netbiosSession(v *view) bool {
 	b := v.client.data
 	r := read(b)
 	if r.u16() != 0x8100 || r.u16() != 68 || !netbiosName(r.b) {

@@ -4,10 +4,10 @@ package protocol
 const maxDatagrams = 64
 
 // sides are both directions.
-func (v view) sides() [2]side { return [2]side{v.client, v.server} }
+func (v *view) sides() [2]*side { return [2]*side{&v.client, &v.server} }
 
 // each gives the direction's first datagrams, as far as they were seen whole.
-func (s side) each(yield func(m []byte) bool) {
+func (s *side) each(yield func(m []byte) bool) {
 	for i := range min(s.datagrams(), maxDatagrams) {
 		if m, whole := s.datagram(i); whole && !yield(m) {
 			return
@@ -21,13 +21,18 @@ type share struct{ known, other int }
 // most says whether at least n datagrams are known, and at most one in eight is not.
 func (s share) most(n int) bool { return s.known >= n && s.other*8 <= s.known }
 
+// lost says whether too many of at most so many datagrams are not known for most.
+func (s share) lost(datagrams int) bool { return 9*s.other > datagrams }
+
 // count asks is about each datagram of both directions.
-func (v view) count(is func(m []byte) bool) (s share) {
+func (v *view) count(is func(m []byte) bool) (s share) {
 	for _, h := range v.sides() {
-		for m := range h.each {
-			if is(m) {
+		for i := range min(h.datagrams(), maxDatagrams) {
+			switch m, whole := h.datagram(i); {
+			case !whole:
+			case is(m):
 				s.known++
-			} else {
+			default:
 				s.other++
 			}
 		}
@@ -36,10 +41,14 @@ func (v view) count(is func(m []byte) bool) (s share) {
 }
 
 // all says whether there are at least n datagrams, and is says yes to each.
-func (v view) all(n int, is func(m []byte) bool) bool {
+func (v *view) all(n int, is func(m []byte) bool) bool {
 	known := 0
 	for _, h := range v.sides() {
-		for m := range h.each {
+		for i := range min(h.datagrams(), maxDatagrams) {
+			m, whole := h.datagram(i)
+			if !whole {
+				continue
+			}
 			if !is(m) {
 				return false
 			}
@@ -50,15 +59,15 @@ func (v view) all(n int, is func(m []byte) bool) bool {
 }
 
 // datagrams is the match of a protocol of which every datagram tells by itself: at least n, and no other.
-func datagrams(n int, is func(m []byte) bool) func(v view) bool {
-	return func(v view) bool { return v.all(n, is) }
+func datagrams(n int, is func(m []byte) bool) func(v *view) bool {
+	return func(v *view) bool { return v.all(n, is) }
 }
 
 // streams is the match of a protocol whose TCP messages carry their length in one way in both directions: at least n whole
 // ones, and none that is not one. size gives the length of the message that b starts with, 0 where more bytes are needed to
 // know, and less where b is none.
-func streams(n int, size func(b []byte) int) func(v view) bool {
-	return func(v view) bool {
+func streams(n int, size func(b []byte) int) func(v *view) bool {
+	return func(v *view) bool {
 		a, ok := framed(v.client.data, size)
 		if !ok {
 			return false

@@ -25,7 +25,7 @@ const connectionless = 0xffffffff
 
 // isSourceEngine wants a query of Valve's servers (developer.valvesoftware.com, Server queries): marker, kind, and the name or number that
 // belongs to it; an answer repeats the kind's counterpart. 2^-64.
-func isSourceEngine(v view) bool {
+func isSourceEngine(v *view) bool {
 	found := false
 	ok := v.all(1, func(m []byte) bool {
 		if len(m) < 5 || be32(m) != connectionless && be32(m) != 0xfeffffff {
@@ -66,7 +66,7 @@ func isServerInfo(b []byte) bool {
 }
 
 // isQuake wants a query or an answer of Quake's servers: marker, then a word and text.
-func isQuake(v view) bool {
+func isQuake(v *view) bool {
 	return v.all(1, func(m []byte) bool {
 		if len(m) < 8 || be32(m) != connectionless {
 			return false
@@ -94,7 +94,7 @@ func isSteamDiscovery(m []byte) bool {
 
 // isSteamConnection wants the connection of Steam's client (github.com/SteamRE/SteamKit): a length and "VT01" before every message in both
 // directions, and the server's request to encrypt first, to which no job belongs: 2^-200. What follows is encrypted.
-func isSteamConnection(v view) bool {
+func isSteamConnection(v *view) bool {
 	s := v.server.data
 	return len(s) >= 28 && le32(s[8:]) == 1303 && bytes.Count(s[12:28], []byte{0xff}) == 16 && isSteamStream(v)
 }
@@ -114,7 +114,7 @@ const rakNetMagic = "\x00\xff\xff\x00\xfe\xfe\xfe\xfe\xfd\xfd\xfd\xfd\x12\x34\x5
 
 // isRakNet wants RakNet's magic in the first datagram where its kind has it, 2^-128, and then nothing but frames, acknowledgements and more of the
 // magic.
-func isRakNet(v view) bool {
+func isRakNet(v *view) bool {
 	return isRakNetOffline(v.client.first()) && v.count(func(m []byte) bool {
 		return len(m) > 0 && m[0]&0x80 != 0 || isRakNetOffline(m)
 	}).most(1)
@@ -127,7 +127,7 @@ func isRakNetOffline(m []byte) bool {
 
 // isMinecraft wants the handshake of Minecraft's Java edition (minecraft.wiki, Java Edition protocol): lengths of packet and host name that fit, and
 // then a status or a login, 2^-40; what follows a login is encrypted.
-func isMinecraft(v view) bool {
+func isMinecraft(v *view) bool {
 	b := v.client.data
 	if len(b) < 8 {
 		return false
@@ -148,20 +148,20 @@ func isMinecraft(v view) bool {
 
 // isTeamSpeak wants TeamSpeak 3's first datagram: its name in the place of the authentication, packet number 101 and kind 8 (unencrypted
 // INIT1), 2^-100. What follows is encrypted.
-func isTeamSpeak(v view) bool {
+func isTeamSpeak(v *view) bool {
 	m := v.client.first()
 	return len(m) >= 18 && string(m[:8]) == "TS3INIT1" && be16(m[8:]) == 101 && m[12] == 0x88
 }
 
 // isNetcode wants the request that a connection of netcode.io starts with: zero, name, version, and 1,078 bytes in all.
-func isNetcode(v view) bool {
+func isNetcode(v *view) bool {
 	m := v.client.first()
 	return len(m) >= 1062 && bytes.HasPrefix(m, []byte("\x00NETCODE 1.0"))
 }
 
 // isPhoton wants Exit Games' Photon over UDP: header with number of commands and times, commands whose lengths fill each datagram,
 // and the same challenge in both directions, 2^-60.
-func isPhoton(v view) bool {
+func isPhoton(v *view) bool {
 	c, s := v.client.first(), v.server.first()
 	if len(c) < 24 || len(s) >= 12 && string(c[8:12]) != string(s[8:12]) {
 		return false
@@ -188,12 +188,12 @@ func isPhotonDatagram(m []byte) bool {
 }
 
 // isMumblePing wants Mumble's ping: four zeros, and an answer with its version and the same eight bytes of the question.
-func isMumblePing(v view) bool {
+func isMumblePing(v *view) bool {
 	c, s := v.client.first(), v.server.first()
 	return len(c) == 12 && be32(c) == 0 && len(s) == 24 && string(c[4:]) == string(s[4:12])
 }
 
 // isWarcraft wants the greeting that both sides send in clear; what follows is encrypted by parts.
-func isWarcraft(v view) bool {
+func isWarcraft(v *view) bool {
 	return len(v.client.data) > 32 && bytes.HasPrefix(v.client.data[2:], []byte("WORLD OF WARCRAFT CONNECTION - "))
 }

@@ -21,6 +21,9 @@ type head struct {
 // readHead reads a message's head. ok is false where a line is not one of a head; a head may be cut by b's end.
 func readHead(b []byte) (h head, rest []byte, ok bool) {
 	h.length = -1
+	if len(b) == 0 || !ofMethod(b[0]) {
+		return h, nil, false
+	}
 	h.first, rest, ok = line(b)
 	if !ok || !printable(h.first) {
 		return h, nil, false
@@ -154,10 +157,13 @@ func requestLine(l []byte, protocol string) (method []byte, ok bool) {
 	return method, true
 }
 
+// ofMethod says whether a method may have x, as the name of a protocol does at its start.
+func ofMethod(x byte) bool { return x >= 'A' && x <= 'Z' || x == '-' || x == '_' }
+
 // token says whether b is a method: upper case letters, hyphens and underscores.
 func token(b []byte) bool {
 	for _, x := range b {
-		if (x < 'A' || x > 'Z') && x != '-' && x != '_' {
+		if !ofMethod(x) {
 			return false
 		}
 	}
@@ -270,7 +276,7 @@ func (e *exchange) readAnswers(s side, protocol string) bool {
 
 // http1 is HTTP/1 in both directions, message after message (RFC 9112). What follows CONNECT or an upgrade must be explained as
 // well: bytes behind a head that announces none are not HTTP. The request line or status line alone: 2^-80.
-func http1(v view) bool {
+func http1(v *view) bool {
 	var e exchange
 	if !e.readRequests(v.client, "HTTP/1.") || !e.readAnswers(v.server, "HTTP/1.") || e.requests == 0 && len(v.server.data) == 0 {
 		return false
@@ -288,7 +294,7 @@ func http1(v view) bool {
 }
 
 // declined reads what follows a request for an upgrade that was answered without one.
-func (e *exchange) declined(v view) bool {
+func (e *exchange) declined(v *view) bool {
 	if e.tunnel == len(v.client.data) {
 		return true
 	}
@@ -302,7 +308,7 @@ func (e *exchange) declined(v view) bool {
 }
 
 // explained says whether what follows an upgrade or CONNECT is what was agreed.
-func (e *exchange) explained(v view) bool {
+func (e *exchange) explained(v *view) bool {
 	client, server := v.client, v.server
 	server.data = server.data[e.upgraded:]
 	if e.tunnel < 0 {
@@ -374,13 +380,14 @@ func webSocket(s side, masked bool) bool {
 
 // tunnels says whether what follows so many bytes of each direction is a protocol that is known, or text. Within a tunnel there is no
 // other one.
-func (v view) tunnels(client, server int) bool {
+func (v *view) tunnels(client, server int) bool {
 	inner := *v.c
 	inner.Client, inner.Server = v.client.behind(client), v.server.behind(server)
-	if w := newView(&inner); !v.inside {
-		w.inside = true
+	if !v.inside {
+		var w views
+		w.look(&inner, true)
 		for i := range tcp.all {
-			if tcp.all[i].matches(w) {
+			if tcp.all[i].matches(&w) {
 				return true
 			}
 		}

@@ -65,7 +65,7 @@ func isDNP3(m []byte) bool {
 
 // isModbus wants Modbus/TCP: protocol 0 and a small length in every message, and an answer with the transaction, unit and
 // function of the question, 2^-60; or at least three messages in one direction, 2^-24 each.
-func isModbus(v view) bool {
+func isModbus(v *view) bool {
 	n, ok := framed(v.client.data, modbusSize)
 	m, answered := framed(v.server.data, modbusSize)
 	c, s := v.client.data, v.server.data
@@ -89,13 +89,13 @@ func modbusSize(b []byte) int {
 }
 
 // isS7 wants S7comm (0x32, 0x72) in COTP (ISO 8073) in TPKT: both lengths add up, 2^-40.
-func isS7(v view) bool {
+func isS7(v *view) bool {
 	return isTPKT(v) && (carriesCOTP(v.client.data, "\x32") || carriesCOTP(v.server.data, "\x32") ||
 		carriesCOTP(v.client.data, "\x72") || carriesCOTP(v.server.data, "\x72"))
 }
 
 // isMMS wants ISO 9506 in COTP in TPKT: a session that connects, or gives tokens and transfers data (ISO 8327), 2^-50.
-func isMMS(v view) bool {
+func isMMS(v *view) bool {
 	return isTPKT(v) && (carriesCOTP(v.client.data, "\x01\x00\x01\x00\x61") || carriesCOTP(v.server.data, "\x01\x00\x01\x00\x61") ||
 		carriesCOTP(v.client.data, "\x0d") && carriesCOTP(v.server.data, "\x0e"))
 }
@@ -126,7 +126,7 @@ func carriesCOTP(b []byte, wanted string) bool {
 
 // isIEC104 wants IEC 60870-5-104: start, length and control field in every message. One without data is 40 bits; of messages with data, 12
 // bits each, three are wanted.
-func isIEC104(v view) bool {
+func isIEC104(v *view) bool {
 	n, ok := framed(v.client.data, iec104Size)
 	m, answered := framed(v.server.data, iec104Size)
 	return ok && answered && (n+m >= 3 || n > 0 && v.client.data[1] == 4 || m > 0 && v.server.data[1] == 4)

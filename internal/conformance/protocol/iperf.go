@@ -10,7 +10,7 @@ var perf = []entry{
 
 // isIperfTCP knows a connection of iperf3: the client opens each with the test's cookie, 36 characters of base32 and a zero (iperf_util.c,
 // make_cookie). 37 bytes have that form by chance once in 2^116.
-func isIperfTCP(v view) bool {
+func isIperfTCP(v *view) bool {
 	const cookie = 36
 	b := v.client.data
 	if len(b) <= cookie || b[cookie] != 0 {
@@ -27,7 +27,7 @@ func isIperfTCP(v view) bool {
 // isIperfUDP knows a stream of iperf3 (iperf_udp.c): the client asks with four bytes, "6789" in either byte order, the server answers
 // "9876"; then comes who sends, each datagram with seconds, microseconds below a million and a number that counts up. Bits: 64 for both
 // words, 12 and 20 more for each datagram.
-func isIperfUDP(v view) bool {
+func isIperfUDP(v *view) bool {
 	ask, _ := v.client.datagram(0)
 	answer, ok := v.server.datagram(0)
 	if !isWord(ask, "6789") || ok && !isWord(answer, "9876") {

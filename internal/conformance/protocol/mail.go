@@ -66,7 +66,7 @@ func commands(s side, words ...string) bool {
 }
 
 // smtp is SMTP (RFC 5321): replies with codes from the greeting on, and a client that says hello. Greeting and hello: 2^-60.
-func smtp(v view) bool {
+func smtp(v *view) bool {
 	if !replies(v.server, 220) || len(v.server.data) < 6 {
 		return false
 	}
@@ -78,7 +78,7 @@ func smtp(v view) bool {
 }
 
 // ftp is FTP's control connection (RFC 959): as smtp, with other commands. 2^-60.
-func ftp(v view) bool {
+func ftp(v *view) bool {
 	if !replies(v.server, 220) || len(v.server.data) < 6 {
 		return false
 	}
@@ -90,7 +90,7 @@ func ftp(v view) bool {
 }
 
 // nntp is NNTP (RFC 3977): a greeting and a first command. 2^-60.
-func nntp(v view) bool {
+func nntp(v *view) bool {
 	l, _, ok := line(v.server.data)
 	code := replyCode(l)
 	return ok && printable(l) && (code == 200 || code == 201) &&
@@ -98,7 +98,7 @@ func nntp(v view) bool {
 }
 
 // pop3 is POP3 (RFC 1939): +OK and a first command. 2^-56.
-func pop3(v view) bool {
+func pop3(v *view) bool {
 	l, _, ok := line(v.server.data)
 	if !ok || !printable(l) || !has(l, "+OK") && !has(l, "-ERR") {
 		return false
@@ -110,7 +110,7 @@ func pop3(v view) bool {
 }
 
 // imap is IMAP (RFC 9051): an untagged greeting, and a first command behind a tag. 2^-80.
-func imap(v view) bool {
+func imap(v *view) bool {
 	l, _, ok := line(v.server.data)
 	if !ok || !printable(l) || !has(l, "* OK") && !has(l, "* PREAUTH") && !has(l, "* BYE") {
 		return false
@@ -125,7 +125,7 @@ func imap(v view) bool {
 }
 
 // irc is IRC (RFC 2812): the client registers, and the server's lines are messages. 2^-60.
-func irc(v view) bool {
+func irc(v *view) bool {
 	if !commands(v.client, "NICK", "USER", "PASS", "CAP", "SERVER", "WEBIRC") {
 		return false
 	}
@@ -137,11 +137,11 @@ func irc(v view) bool {
 }
 
 // xmpp is XML streams (RFC 6120): a stream's header, or stanzas when the start was not seen. Their tags: 2^-64 and more.
-func xmpp(v view) bool {
+func xmpp(v *view) bool {
 	return len(v.client.data)+len(v.server.data) >= 16 && xmppSide(v, v.client) && xmppSide(v, v.server)
 }
 
-func xmppSide(v view, s side) bool {
+func xmppSide(v *view, s side) bool {
 	if len(s.data) == 0 {
 		return true
 	}
@@ -166,7 +166,7 @@ func xmppSide(v view, s side) bool {
 
 // telnet is Telnet's negotiation of options (RFC 854, RFC 1143): at least two commands with options that exist, in both directions together.
 // Two: 2^-32.
-func telnet(v view) bool {
+func telnet(v *view) bool {
 	n, ok := telnetCommands(v.client.data)
 	m, fits := telnetCommands(v.server.data)
 	return ok && fits && n+m >= 2
@@ -210,14 +210,14 @@ func telnetOption(x uint8) bool {
 }
 
 // whois is one line, answered with text (RFC 3912). As it has no structure of its own, it is only called so on its port.
-func whois(v view) bool {
+func whois(v *view) bool {
 	l, rest, ok := line(v.client.data)
 	return ok && v.serverPort == 43 && len(l) > 0 && len(l) < 256 && printable(l) && len(rest) == 0 && len(v.server.data) >= 16 &&
 		printable(v.server.data[:min(len(v.server.data), 2048)])
 }
 
 // git is git's own transport: lines behind four hexadecimal digits of length, the first a request for a service. 2^-100.
-func git(v view) bool {
+func git(v *view) bool {
 	b := v.client.data
 	n := hexNumber(b[:min(len(b), 4)])
 	if n < 8 || n > len(b) || len(b) < 8 {
@@ -232,7 +232,7 @@ func git(v view) bool {
 }
 
 // rsync is the daemon's greeting from both sides. 2^-64 each.
-func rsync(v view) bool {
+func rsync(v *view) bool {
 	const greeting = "@RSYNCD: "
 	l, _, ok := line(v.server.data)
 	if len(v.server.data) == 0 {
@@ -242,7 +242,7 @@ func rsync(v view) bool {
 }
 
 // stomp is STOMP's frames: CONNECT with fields, answered by CONNECTED or ERROR. 2^-100.
-func stomp(v view) bool {
+func stomp(v *view) bool {
 	l, _, ok := line(v.client.data)
 	if !ok || string(l) != "CONNECT" && string(l) != "STOMP" {
 		return false
@@ -255,7 +255,7 @@ func stomp(v view) bool {
 }
 
 // nats is NATS's client protocol: the server's INFO, then the client's CONNECT. 2^-100.
-func nats(v view) bool {
+func nats(v *view) bool {
 	l, _, ok := line(v.server.data)
 	if !ok || !has(l, "INFO {") || !bytes.Contains(l, []byte(`"server_id"`)) {
 		return false
@@ -264,20 +264,20 @@ func nats(v view) bool {
 }
 
 // munin is munin's node: a comment that greets, then commands of a line. 2^-100.
-func munin(v view) bool {
+func munin(v *view) bool {
 	l, _, ok := line(v.server.data)
 	return ok && has(l, "# munin node at ") && printable(l) && (len(v.client.data) == 0 ||
 		commands(v.client, "CAP", "LIST", "NODES", "CONFIG", "FETCH", "VERSION", "QUIT"))
 }
 
 // checkmk is the monitoring agent's output: sections between triple brackets. 2^-100.
-func checkmk(v view) bool {
+func checkmk(v *view) bool {
 	l, _, ok := line(v.server.data)
 	return ok && string(l) == "<<<check_mk>>>" && printable(v.server.data[:min(len(v.server.data), 2048)])
 }
 
 // bjnp is Canon's printer protocol: a magic, kind, command, and a length that adds up. 2^-64.
-func bjnp(v view) bool {
+func bjnp(v *view) bool {
 	return len(v.client.first()) > 0 && v.client.every(8, bjnpMessage) && v.server.every(8, bjnpMessage)
 }
 

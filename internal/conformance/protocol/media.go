@@ -13,7 +13,7 @@ var media = []entry{
 // isRTP wants media of RTP (RFC 3550), encrypted or not, behind the same few bytes in every packet: version, a source that stays, and
 // a sequence number that counts up. Each packet after the first of its source and direction has 32 bits of source and 10 of
 // sequence number; three are wanted. What is not RTP may be STUN, RTCP or one datagram in eight.
-func isRTP(v view) bool {
+func isRTP(v *view) bool {
 	for _, at := range rtpOffsets {
 		if rtpAt(v, at) {
 			return true
@@ -25,11 +25,14 @@ func isRTP(v view) bool {
 // rtpOffsets are how long headers before RTP are: none, TURN's channel data.
 var rtpOffsets = [...]int{0, 4}
 
-func rtpAt(v view, at int) bool {
-	s := share{}
+func rtpAt(v *view, at int) bool {
+	s, all := share{}, min(v.client.datagrams(), maxDatagrams)+min(v.server.datagrams(), maxDatagrams)
 	for _, h := range v.sides() {
 		sources := rtpSources{}
 		for m := range h.each {
+			if s.lost(all) {
+				return false
+			}
 			switch {
 			case at > 0 && !isChannelData(m):
 				if !isSTUN(m) {
@@ -102,7 +105,7 @@ func isRTCPPacket(m []byte) bool {
 
 // isRTCP wants RTCP without RTP: compound packets, the first of them a report, all whole. The lengths and types of one are 29 bits.
 // Encrypted ones need the same source in three of a direction.
-func isRTCP(v view) bool {
+func isRTCP(v *view) bool {
 	if v.all(1, isRTCPCompound) {
 		return true
 	}
@@ -140,7 +143,7 @@ func isRTCPCompound(m []byte) bool {
 
 // isZoom wants a greeting whose identity of 17 bytes the answer repeats, or Zoom's encapsulation around RTP whose source stays
 // (Michel et al., IMC 2022): type 5 and a sequence number for its servers, then the kind of media.
-func isZoom(v view) bool {
+func isZoom(v *view) bool {
 	c, s := v.client.first(), v.server.first()
 	if len(c) >= 32 && len(s) >= 32 && c[0] == 1 && s[0] == 2 && c[1]|s[1] == 0 && string(c[3:20]) == string(s[3:20]) {
 		return true
@@ -180,7 +183,7 @@ func zoomMedia(m []byte) int {
 // isDiscord wants what a voice call of Discord starts with, the discovery of one's own address (discord.com/developers, voice
 // connections: kind, length 70, the source, text, zeros), or its keepalives of eight bytes that count up: 2^-44. Beside them is RTP
 // and RTCP only.
-func isDiscord(v view) bool {
+func isDiscord(v *view) bool {
 	found := isDiscovery(v.client.first()) || isDiscovery(v.server.first()) || v.count(isDiscordKeepalive).known > 0
 	return found && v.all(1, func(m []byte) bool {
 		return isDiscordKeepalive(m) || isDiscovery(m) || isRTPHeader(m) || isRTCPPacket(m)

@@ -12,7 +12,7 @@ import (
 // named are protocols that are encrypted by their own means and show it: they stay random, and are named where they can be told.
 var named = []struct {
 	name  string
-	match func(v view) bool
+	match func(v *view) bool
 }{
 	{"whatsapp", whatsApp},
 	{"telegram", telegram},
@@ -27,9 +27,11 @@ func Name(c *conformance.Conversation) string {
 	if c.Transport != conformance.TCP || !c.StartSeen {
 		return ""
 	}
-	v := newView(c)
+	v := kept.Get().(*views)
+	defer kept.Put(v)
+	v.look(c, false)
 	for i := range named {
-		if named[i].match(v) {
+		if named[i].match(&v.straight) {
 			return named[i].name
 		}
 	}
@@ -38,7 +40,7 @@ func Name(c *conformance.Conversation) string {
 
 // whatsApp is WhatsApp's Noise handshake: optional routing ("ED", version, 24 bit length), "WA" with two version bytes, then a 24 bit length
 // and a protobuf whose first field holds an ephemeral key of 32 bytes. 2^-56.
-func whatsApp(v view) bool {
+func whatsApp(v *view) bool {
 	r := read(v.client.data)
 	if has(r.b, "ED") {
 		r.skip(4)
@@ -56,7 +58,7 @@ func whatsApp(v view) bool {
 
 // telegram is MTProto's obfuscated transport: bytes 8 to 56 of the client's first 64 are an AES-256-CTR key and counter, under which bytes 56 to
 // 60 name the inner transport (https://core.telegram.org/mtproto/mtproto-transports). 2^-30.
-func telegram(v view) bool {
+func telegram(v *view) bool {
 	if len(v.client.data) < 64 {
 		return false
 	}
@@ -92,7 +94,7 @@ func onCurve(b []byte) bool {
 }
 
 // rlpx is the handshake between nodes of Ethereum: ECIES messages that start with a point on its curve, behind their length (EIP-8) or not.
-func rlpx(v view) bool {
+func rlpx(v *view) bool {
 	b := v.client.data
 	if len(b) < 67 {
 		return false
@@ -103,7 +105,7 @@ func rlpx(v view) bool {
 
 // huaweiPush is the push service of Huawei's phones (port 5223 of its clouds): messages of a type in steps from 0x16 or 0x25 to 0x30, their length
 // in two bytes, and ciphertext, in which each of the server's repeats its first nonce. Two messages of each side: 2^-48.
-func huaweiPush(v view) bool {
+func huaweiPush(v *view) bool {
 	client, ok := v.client.chain(8, 3, huaweiMessage)
 	server, fits := v.server.chain(8, 3, huaweiMessage)
 	if !ok || !fits || client < 2 || server < 2 {
@@ -125,7 +127,7 @@ func huaweiMessage(b []byte) int {
 
 // threema is Threema's chat protocol: hellos of 48 and 80 bytes, a login, an acknowledgement of 32 bytes, and then frames behind
 // their little-endian length (Threema's cryptography white paper). 2^-40 with the hellos' sizes and two frames.
-func threema(v view) bool {
+func threema(v *view) bool {
 	hello, _ := v.client.datagram(0)
 	answer, _ := v.server.datagram(0)
 	if len(hello) != 48 || len(answer) != 80 || len(v.server.data) < 80+32+38 {

@@ -2,7 +2,7 @@ package protocol
 
 // mqtt is MQTT 3.1 to 5 (OASIS): a CONNECT that names it, answered by CONNACK, or, joined late, packets that follow one another
 // exactly, among them a ping and its answer or a publication with a name of text. CONNECT: 2^-64; joined late 2^-32.
-func mqtt(v view) bool {
+func mqtt(v *view) bool {
 	client, ok := mqttPackets(v.client)
 	server, fits := mqttPackets(v.server)
 	if !ok || !fits || client.n == 0 {

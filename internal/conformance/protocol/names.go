@@ -29,7 +29,7 @@ var names = []entry{
 }
 
 // dhcp is BOOTP with DHCP's magic cookie and options up to their end (RFC 2131). 2^-60.
-func dhcp(v view) bool {
+func dhcp(v *view) bool {
 	return len(v.client.first()) > 0 && v.client.every(4, dhcpMessage) && v.server.every(4, dhcpMessage)
 }
 
@@ -54,7 +54,7 @@ func dhcpMessage(b []byte) bool {
 }
 
 // dhcpv6 is a message type, a transaction id and options that fill the message (RFC 8415). Two options: 2^-40.
-func dhcpv6(v view) bool {
+func dhcpv6(v *view) bool {
 	return len(v.client.first()) > 0 && v.client.every(4, dhcpv6Message) && v.server.every(4, dhcpv6Message)
 }
 
@@ -81,7 +81,7 @@ func dhcpv6Message(b []byte) bool {
 }
 
 // ntp is NTP's 48 byte packets, alone or with extensions or a digest (RFC 5905), and its control messages. One packet: 2^-36.
-func ntp(v view) bool {
+func ntp(v *view) bool {
 	ask, answer := v.client.first(), v.server.first()
 	if !ntpPacket(ask) || !v.client.every(6, ntpPacket) || !v.server.every(6, ntpPacket) {
 		return false
@@ -137,7 +137,7 @@ func zero(b []byte) bool {
 }
 
 // snmp is a BER sequence of version, community or security parameters, and PDU (RFC 3416, RFC 3412). 2^-60.
-func snmp(v view) bool {
+func snmp(v *view) bool {
 	return len(v.client.first()) > 0 && v.client.every(4, snmpMessage) && v.server.every(4, snmpMessage)
 }
 
@@ -176,7 +176,7 @@ func snmpMessage(b []byte) bool {
 }
 
 // syslog is a priority in angle brackets before text (RFC 3164, RFC 5424). With 24 bytes of text: 2^-40.
-func syslog(v view) bool {
+func syslog(v *view) bool {
 	return len(v.client.first()) >= 24 && v.client.every(8, syslogMessage) && v.server.every(8, syslogMessage)
 }
 
@@ -189,7 +189,7 @@ func syslogMessage(b []byte) bool {
 }
 
 // syslogStream is syslog over TCP: messages behind their length in digits, or a line each (RFC 6587).
-func syslogStream(v view) bool {
+func syslogStream(v *view) bool {
 	b := v.client.data
 	if len(v.server.data) > 0 || len(b) < 24 {
 		return false
@@ -202,7 +202,7 @@ func syslogStream(v view) bool {
 }
 
 // slp is the Service Location Protocol (RFC 2608, RFC 2165): a length that fits, reserved bits, language. 2^-60.
-func slp(v view) bool {
+func slp(v *view) bool {
 	return len(v.client.first()) > 0 && v.client.every(4, slpMessage) && v.server.every(4, slpMessage)
 }
 
@@ -238,7 +238,7 @@ func slpLength(b []byte) int {
 	return -1
 }
 
-func slpStream(v view) bool {
+func slpStream(v *view) bool {
 	return slpFirst(v.client) && slpFirst(v.server) && len(v.client.data)+len(v.server.data) > 0
 }
 
@@ -248,7 +248,7 @@ func slpFirst(s side) bool {
 }
 
 // bgp is BGP 4 (RFC 4271, section 4.1): a marker of ones, a length and a kind in every message. 2^-140.
-func bgp(v view) bool {
+func bgp(v *view) bool {
 	n, ok := v.client.chain(32, 19, bgpMessage)
 	m, fits := v.server.chain(32, 19, bgpMessage)
 	return ok && fits && n+m > 0
@@ -268,7 +268,7 @@ func bgpMessage(b []byte) int {
 }
 
 // tftpRequest is a request to read or write: a name, a mode of three, options (RFC 1350, RFC 2347). 2^-60.
-func tftpRequest(v view) bool {
+func tftpRequest(v *view) bool {
 	return tftpAsks(v.client.first()) && v.client.every(4, tftpMessage) && v.server.every(4, tftpMessage)
 }
 
@@ -287,7 +287,7 @@ func tftpMessage(b []byte) bool {
 
 // tftpTransfer is what follows on other ports: numbered blocks of one size and acknowledgements that echo their numbers. Two blocks and
 // two acknowledgements: 2^-128; an error message of text: 2^-50.
-func tftpTransfer(v view) bool {
+func tftpTransfer(v *view) bool {
 	b := v.client.first()
 	if len(b) > 5 && b[0] == 0 && b[1] == 5 && b[2] == 0 && b[3] <= 8 && v.client.datagrams() == 1 && len(b) >= 9 {
 		return b[len(b)-1] == 0 && ascii(b[4:len(b)-1])

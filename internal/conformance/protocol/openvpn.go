@@ -21,20 +21,20 @@ const (
 )
 
 // isOpenVPN wants the resets that start a session and nothing but known opcodes after them, or data whose packet numbers count up.
-func isOpenVPN(v view) bool {
+func isOpenVPN(v *view) bool {
 	stream := v.c.Transport == conformance.TCP
-	a, b := v.client, v.server
+	a, b := &v.client, &v.server
 	return isOpenVPNStart(a, b, stream) || isOpenVPNStart(b, a, stream) || isOpenVPNData(a, stream) || isOpenVPNData(b, stream) ||
 		isOpenVPNSealed(a, b, stream)
 }
 
 // isOpenVPNSealed knows the control packets of tls-crypt without the resets before them: either direction has three of one session (64
 // bits), whose numbers are small and whose times are sane and at most an hour apart (some 40 bits each).
-func isOpenVPNSealed(a, b side, stream bool) bool {
+func isOpenVPNSealed(a, b *side, stream bool) bool {
 	return a.openVPNOpcodes(stream) && b.openVPNOpcodes(stream) && (a.openVPNSealed(stream) || b.openVPNSealed(stream))
 }
 
-func (h side) openVPNSealed(stream bool) bool {
+func (h *side) openVPNSealed(stream bool) bool {
 	const least, hour = 3, 3600
 	n, since := 0, uint32(0)
 	for i := range maxOpenVPNPackets {
@@ -59,7 +59,7 @@ func saneTime(seconds uint32) bool { return seconds > 1_300_000_000 && seconds <
 
 // isOpenVPNStart judges the first packet of each direction. Where both are there, the server has to acknowledge the client's session
 // (64 bits), or both have to be of tls-crypt (39 bits each) within a day of each other. One alone has 40 bits or more.
-func isOpenVPNStart(client, server side, stream bool) bool {
+func isOpenVPNStart(client, server *side, stream bool) bool {
 	c, s := client.openVPNPacket(stream, 0), server.openVPNPacket(stream, 0)
 	if len(c) == 0 && len(s) == 0 || !client.openVPNOpcodes(stream) || !server.openVPNOpcodes(stream) {
 		return false
@@ -85,7 +85,7 @@ func isOpenVPNStart(client, server side, stream bool) bool {
 const maxOpenVPNPackets = 16
 
 // openVPNOpcodes says whether a direction's first packets have an opcode, and control packets the session of the first.
-func (h side) openVPNOpcodes(stream bool) bool {
+func (h *side) openVPNOpcodes(stream bool) bool {
 	var first []byte
 	for i := range maxOpenVPNPackets {
 		m := h.openVPNPacket(stream, i)
@@ -114,7 +114,7 @@ func (h side) openVPNOpcodes(stream bool) bool {
 
 // isOpenVPNData wants at least five packets of data in a row whose opcode, key and peer stay and whose number counts up: 20 bits each.
 // The 16 bytes of authentication after the number have to vary: constants there are another protocol's header.
-func isOpenVPNData(h side, stream bool) bool {
+func isOpenVPNData(h *side, stream bool) bool {
 	const tag = 16
 	var first []byte
 	var last uint32
@@ -153,7 +153,7 @@ func isOpenVPNData(h side, stream bool) bool {
 }
 
 // openVPNPacket is the i-th packet of a direction: a datagram, or in TCP what a length of two bytes leads.
-func (h side) openVPNPacket(stream bool, i int) []byte {
+func (h *side) openVPNPacket(stream bool, i int) []byte {
 	if !stream {
 		m, _ := h.datagram(i)
 		return m

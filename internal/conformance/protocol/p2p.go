@@ -30,7 +30,7 @@ const bitTorrentMagic = "\x13BitTorrent protocol"
 // isBitTorrent wants the handshake (BEP 3), and the same torrent in the answer; then messages whose lengths fit, unless more was cut.
 // The handshake is 160 bits, and few bits of
 // extensions are set.
-func isBitTorrent(v view) bool {
+func isBitTorrent(v *view) bool {
 	a, b := v.client.data, v.server.data
 	if !bytes.HasPrefix(a, []byte(bitTorrentMagic)) || len(a) < 48 || bits.OnesCount64(binary.BigEndian.Uint64(a[20:])) > 12 {
 		return false
@@ -59,9 +59,9 @@ func isPeerWire(b []byte) bool {
 
 // isDHT wants every datagram to be a dictionary of BEP 5: bencoded to its end, with a kind y of q, r or e. 2^-60. Some clients
 // exchange uTP beside it.
-func isDHT(v view) bool {
+func isDHT(v *view) bool {
 	s := v.count(isDHTMessage)
-	return s.known > 0 && (s.other == 0 || v.count(func(m []byte) bool { return isDHTMessage(m) || isUTPHeader(m) }).other == 0)
+	return s.known > 0 && (s.other == 0 || v.all(0, func(m []byte) bool { return isDHTMessage(m) || isUTPHeader(m) }))
 }
 
 func isDHTMessage(m []byte) bool {
@@ -131,8 +131,8 @@ func decimal(digits []byte) int {
 
 // isUTP wants uTP (BEP 29): a SYN with nothing before it and an answer of its connection, or packets of one connection that
 // acknowledge what the other side sent. Versions and kinds are 9 bits a packet, the connection 16, the acknowledgement 16.
-func isUTP(v view) bool {
-	if v.count(isUTPHeader).other > 0 {
+func isUTP(v *view) bool {
+	if !v.all(0, isUTPHeader) {
 		return false
 	}
 	c, s := v.client.first(), v.server.first()
@@ -181,7 +181,7 @@ func isUTPHeader(m []byte) bool {
 }
 
 // isBitTorrentHelper knows peers looked for in the local network (BEP 14) and trackers over UDP (BEP 15), whose protocol number has 64 bits.
-func isBitTorrentHelper(v view) bool {
+func isBitTorrentHelper(v *view) bool {
 	c, s := v.client.first(), v.server.first()
 	if bytes.HasPrefix(c, []byte("BT-SEARCH * HTTP/1.")) {
 		return true
@@ -193,7 +193,7 @@ func isBitTorrentHelper(v view) bool {
 }
 
 // isGnutella knows the greeting of Gnutella 0.6, which is text; what follows may be compressed.
-func isGnutella(v view) bool {
+func isGnutella(v *view) bool {
 	c, s := v.client.data, v.server.data
 	return bytes.HasPrefix(c, []byte("GNUTELLA CONNECT/0.")) &&
 		(len(s) == 0 || bytes.HasPrefix(s, []byte("GNUTELLA/0.")) || bytes.HasPrefix(s, []byte("GNUTELLA OK")))
@@ -218,7 +218,7 @@ func isGnutellaDatagram(m []byte) bool {
 
 // isEDonkey wants two messages of eDonkey or eMule: marker, little endian length and a known command for that marker, 2^-20 each
 // and more; the first is a hello of a known layout: the length of a hash is 16, or a login.
-func isEDonkey(v view) bool {
+func isEDonkey(v *view) bool {
 	c := v.client.data
 	if len(c) < 24 || c[0] != 0xe3 || c[5] != 1 || le32(c[1:]) < 24 || le32(c[1:]) > 1<<12 {
 		return false
@@ -244,7 +244,7 @@ func isSyncthing(m []byte) bool {
 }
 
 // isMultistream knows libp2p's choice of protocols: length and name, then the length and name of what is wanted.
-func isMultistream(v view) bool {
+func isMultistream(v *view) bool {
 	const name = "\x13/multistream/1.0.0\n"
 	c, s := v.client.data, v.server.data
 	return bytes.HasPrefix(c, []byte(name)) && (len(s) == 0 || bytes.HasPrefix(s, []byte(name))) || len(c) == 0 && bytes.HasPrefix(s, []byte(name))
@@ -252,7 +252,7 @@ func isMultistream(v view) bool {
 
 // isBitcoin wants messages of Bitcoin's kind: the same magic in both directions, and commands in letters padded with zeros to twelve
 // bytes, 2^-60.
-func isBitcoin(v view) bool {
+func isBitcoin(v *view) bool {
 	a, b := v.client.data, v.server.data
 	known := 0
 	for _, d := range [2][]byte{a, b} {
@@ -339,7 +339,7 @@ func rlpItem(b []byte) (content, end int) {
 }
 
 // isStratum knows JSON-RPC lines of miners: a method of mining, or a login with its answer.
-func isStratum(v view) bool {
+func isStratum(v *view) bool {
 	b := v.client.data[:min(len(v.client.data), 1024)]
 	if len(b) < 20 || b[0] != '{' || !bytes.Contains(b, []byte(`"method"`)) || !isText(b) {
 		return false

@@ -18,7 +18,7 @@ type entry struct {
 	transport uint8    // conformance.TCP or conformance.UDP
 	when      needs    // what must have been seen to ask match at all
 	ports     []uint16 // where it usually is: asked first there, and accepted nowhere for that reason
-	match     func(v view) bool
+	match     func(v *view) bool
 }
 
 // needs are what a recognizer needs of a conversation.
@@ -65,12 +65,15 @@ var reasons = []string{"protocol_structure"}
 
 // Recognize names the protocol of a conversation whose structure holds as far as it was seen.
 func Recognize(c *conformance.Conversation, _ conformance.Options) (conformance.Judgement, bool) {
-	v, r := newView(c), &udp
+	r := &udp
 	if c.Transport == conformance.TCP {
 		r = &tcp
 	} else if c.Transport != conformance.UDP {
 		return conformance.Judgement{}, false
 	}
+	v := kept.Get().(*views)
+	defer kept.Put(v)
+	v.look(c, false)
 	for _, list := range [...][]entry{r.byPort[c.ServerPort], r.byPort[c.ClientPort], r.all} {
 		for i := range list {
 			if list[i].matches(v) {
@@ -81,11 +84,11 @@ func Recognize(c *conformance.Conversation, _ conformance.Options) (conformance.
 	return conformance.Judgement{}, false
 }
 
-func (e *entry) matches(v view) bool {
-	if !v.c.StartSeen && e.when&midstream == 0 {
+func (e *entry) matches(v *views) bool {
+	if !v.straight.c.StartSeen && e.when&midstream == 0 {
 		return false
 	}
-	return e.match(v) || e.when&turned != 0 && e.match(v.turn())
+	return e.match(&v.straight) || e.when&turned != 0 && e.match(&v.turned)
 }
 
 func judgement(c *conformance.Conversation, name string) conformance.Judgement {

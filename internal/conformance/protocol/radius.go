@@ -3,7 +3,7 @@ package protocol
 // radius is RADIUS (RFC 2865, RFC 2866, RFC 5176): a length that equals the datagram's, attributes that fill it, those of integers and
 // addresses six bytes long, and answers with the request's identifier. One message: 2^-27 with an attribute of fixed length, 2^-20
 // without.
-func radius(v view) bool {
+func radius(v *view) bool {
 	fixed := 0
 	for _, s := range [...]side{v.client, v.server} {
 		for i := range min(s.datagrams(), 4) {

@@ -44,7 +44,7 @@ func dicomSize(b []byte) int {
 }
 
 // isDICOM wants an association that is asked for: version, and two names in letters, 2^-90, then units whose lengths lead to each other.
-func isDICOM(v view) bool {
+func isDICOM(v *view) bool {
 	b := v.client.data
 	return len(b) >= 74 && b[0] == 1 && be16(b[6:]) == 1 && be16(b[8:]) == 0 && isText(b[10:42]) && isDICOMStream(v)
 }
@@ -82,7 +82,7 @@ func smppSize(b []byte) int {
 }
 
 // isOpenFlow wants both sides to say hello with versions of OpenFlow and lengths that add up, 2^-36.
-func isOpenFlow(v view) bool {
+func isOpenFlow(v *view) bool {
 	c, s := v.client.data, v.server.data
 	return len(c) >= 8 && len(s) >= 8 && c[1]|s[1] == 0 && openFlowMessages(c) && openFlowMessages(s)
 }
@@ -101,6 +101,6 @@ func openFlowMessages(b []byte) bool {
 }
 
 // isCeph wants both banners of Ceph.
-func isCeph(v view) bool {
+func isCeph(v *view) bool {
 	return bytes.HasPrefix(v.client.data, []byte("ceph v")) && bytes.HasPrefix(v.server.data, []byte("ceph v"))
 }

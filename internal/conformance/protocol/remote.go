@@ -24,7 +24,7 @@ var remote = []entry{
 }
 
 // isTeamViewer wants messages of TeamViewer: magic, command and a length that leads to the next one, at least two of them: 2^-32.
-func isTeamViewer(v view) bool {
+func isTeamViewer(v *view) bool {
 	if len(v.client.data) < 5 || be16(v.client.data) != 0x1724 {
 		return false
 	}
@@ -51,7 +51,7 @@ func teamViewerSize(b []byte) int {
 
 // isMosh wants mosh's datagrams (mosh.org, crypto.cc and network.cc): a number of 63 bits that counts up from 0 in each direction, and the
 // direction in its highest bit; then what is encrypted. 2^-45 a datagram; both directions, or three of one, are wanted.
-func isMosh(v view) bool {
+func isMosh(v *view) bool {
 	if v.server.datagrams() == 0 && v.client.datagrams() < 3 {
 		return false
 	}
@@ -76,14 +76,14 @@ func isMosh(v view) bool {
 }
 
 // isNoMachine knows the line with a version that NX sends before its TLS.
-func isNoMachine(v view) bool {
+func isNoMachine(v *view) bool {
 	b := v.client.data[:min(len(v.client.data), 32)]
 	line, _, ok := bytes.Cut(b, []byte("\n"))
 	return ok && bytes.HasPrefix(line, []byte("NXSH-")) && isText(line)
 }
 
 // isCitrix knows the greeting of ICA from both sides.
-func isCitrix(v view) bool {
+func isCitrix(v *view) bool {
 	const magic = "\x7f\x7fICA\x00"
 	return bytes.HasPrefix(v.client.data, []byte(magic)) && bytes.HasPrefix(v.server.data, []byte(magic))
 }
@@ -102,7 +102,7 @@ func isIPMI(m []byte) bool {
 }
 
 // isRx wants AFS's Rx: the answer repeats epoch and connection, 2^-64, and both headers have a known kind and no flags beyond.
-func isRx(v view) bool {
+func isRx(v *view) bool {
 	c, s := v.client.first(), v.server.first()
 	return isRxPacket(c) && isRxPacket(s) && string(c[:4]) == string(s[:4]) && (be32(c[4:])^be32(s[4:]))&^3 == 0 && string(c[26:28]) == string(s[26:28])
 }
@@ -112,7 +112,7 @@ func isRxPacket(m []byte) bool {
 }
 
 // isRoughtime wants a request or an answer whose tags are in order (RFC draft, section 5), a nonce among them: 2^-64.
-func isRoughtime(v view) bool {
+func isRoughtime(v *view) bool {
 	m := v.client.first()
 	if len(m) >= 12 && string(m[:8]) == "ROUGHTIM" {
 		m = m[12:]

@@ -12,7 +12,7 @@ const rtmpHello = 1536
 // rtmp is the Real-Time Messaging Protocol (Adobe, 1.0, section 5.2): version 3, random bytes behind a time and four of zero, which the other
 // side sends back; or the handshake of Flash players, which holds a keyed digest of itself. The echo: 2^-448; the digest 2^-256; zeros alone,
 // while there is nothing else yet: 2^-40.
-func rtmp(v view) bool {
+func rtmp(v *view) bool {
 	c, s := v.client.data, v.server.data
 	if len(c) < 9 || c[0] != 3 || len(s) > 0 && s[0] != 3 {
 		return false

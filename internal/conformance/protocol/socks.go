@@ -2,7 +2,7 @@ package protocol
 
 // socks5 is SOCKS 5 (RFC 1928): offered methods and one of them chosen, a name and password where that is the one (RFC 1929), a request and its
 // answer, and then a protocol that is known by itself. 2^-30 without what it carries, and that is asked for.
-func socks5(v view) bool {
+func socks5(v *view) bool {
 	c, s := read(v.client.data), read(v.server.data)
 	if c.u8() != 5 {
 		return false
@@ -56,7 +56,7 @@ func socksAddress(r *cursor) bool {
 }
 
 // socks4 is SOCKS 4 and 4a: a request with a user's name of text, its answer, and what it carries, as in socks5.
-func socks4(v view) bool {
+func socks4(v *view) bool {
 	c, s := read(v.client.data), read(v.server.data)
 	version, command := c.u8(), c.u8()
 	c.skip(2)

@@ -12,7 +12,7 @@ var ssh = []entry{
 
 // secureShell is SSH (RFC 4253): each side's identification, then its key exchange packet with name lists that fill it, or
 // version 1's packets with their checksum. An identification: 2^-50; each packet 2^-60 more.
-func secureShell(v view) bool {
+func secureShell(v *view) bool {
 	client, old, ok := sshBanner(v.client)
 	server, older, fits := sshBanner(v.server)
 	return ok && fits && len(v.client.data)+len(v.server.data) > 8 &&

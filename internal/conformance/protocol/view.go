@@ -1,8 +1,12 @@
 package protocol
 
-import "github.com/cipherlens/cipherlens/internal/conformance"
+import (
+	"sync"
 
-// view is a conversation as recognizers read it. It is passed by value, so that asking costs no allocation.
+	"github.com/cipherlens/cipherlens/internal/conformance"
+)
+
+// view is a conversation as recognizers read it. None changes it.
 type view struct {
 	c              *conformance.Conversation
 	client, server side
@@ -11,21 +15,21 @@ type view struct {
 	inside         bool // it is what a tunnel carries
 }
 
-func newView(c *conformance.Conversation) view {
-	return view{
-		c:      c,
-		client: newSide(c, &c.Client), server: newSide(c, &c.Server),
-		clientPort: c.ClientPort, serverPort: c.ServerPort,
-	}
-}
+// views are a conversation as it is, and with its directions exchanged.
+type views struct{ straight, turned view }
 
-// turn exchanges the directions.
-func (v view) turn() view {
-	return view{c: v.c, client: v.server, server: v.client, clientPort: v.serverPort, serverPort: v.clientPort, inside: v.inside}
+// kept are views that are not in use, so that asking costs no allocation.
+var kept = sync.Pool{New: func() any { return new(views) }}
+
+// look makes v the views of c.
+func (v *views) look(c *conformance.Conversation, inside bool) {
+	a, b := newSide(c, &c.Client), newSide(c, &c.Server)
+	v.straight = view{c: c, client: a, server: b, clientPort: c.ClientPort, serverPort: c.ServerPort, inside: inside}
+	v.turned = view{c: c, client: b, server: a, clientPort: c.ServerPort, serverPort: c.ClientPort, inside: inside}
 }
 
 // port says whether one of the two ports is p.
-func (v view) port(p uint16) bool { return v.clientPort == p || v.serverPort == p }
+func (v *view) port(p uint16) bool { return v.clientPort == p || v.serverPort == p }
 
 // side is one direction.
 type side struct {
@@ -43,10 +47,10 @@ func newSide(c *conformance.Conversation, h *conformance.Half) side {
 }
 
 // datagrams is how many UDP datagrams (or TCP segments) datagram gives.
-func (s side) datagrams() int { return len(s.segments) }
+func (s *side) datagrams() int { return len(s.segments) }
 
 // datagram is the payload of the i-th UDP datagram, and whether all of it was seen; empty where there is none.
-func (s side) datagram(i int) (b []byte, whole bool) {
+func (s *side) datagram(i int) (b []byte, whole bool) {
 	if i < 0 || i >= len(s.segments) {
 		return nil, false
 	}
@@ -58,7 +62,7 @@ func (s side) datagram(i int) (b []byte, whole bool) {
 }
 
 // first is the first datagram when all of it was seen, else empty.
-func (s side) first() []byte {
+func (s *side) first() []byte {
 	if b, whole := s.datagram(0); whole {
 		return b
 	}
@@ -66,7 +70,7 @@ func (s side) first() []byte {
 }
 
 // most says how many of the direction's first n whole datagrams ok accepts, and how many there are.
-func (s side) most(n int, ok func(b []byte) bool) (good, all int) {
+func (s *side) most(n int, ok func(b []byte) bool) (good, all int) {
 	for i := range min(n, len(s.segments)) {
 		b, whole := s.datagram(i)
 		if !whole {
@@ -81,9 +85,13 @@ func (s side) most(n int, ok func(b []byte) bool) (good, all int) {
 }
 
 // every says whether ok accepts all of the direction's first n whole datagrams; also when there are none.
-func (s side) every(n int, ok func(b []byte) bool) bool {
-	good, all := s.most(n, ok)
-	return good == all
+func (s *side) every(n int, ok func(b []byte) bool) bool {
+	for i := range min(n, len(s.segments)) {
+		if b, whole := s.datagram(i); whole && !ok(b) {
+			return false
+		}
+	}
+	return true
 }
 
 // behind is the direction from its n-th byte on.

@@ -69,7 +69,7 @@ func isClassicSTUN(m []byte) bool {
 }
 
 // isSTUNFlow wants STUN, and beside it only what shares its port (RFC 7983): DTLS records, TURN channels, ZRTP, RTP and RTCP.
-func isSTUNFlow(v view) bool {
+func isSTUNFlow(v *view) bool {
 	if v.c.Transport == conformance.TCP {
 		return isSTUNStream(v)
 	}
@@ -107,11 +107,11 @@ func isChannelData(m []byte) bool {
 }
 
 // isClassicSTUNFlow wants requests that are answered with their own transaction, or two messages.
-func isClassicSTUNFlow(v view) bool { return v.all(1, isClassicSTUN) }
+func isClassicSTUNFlow(v *view) bool { return v.all(1, isClassicSTUN) }
 
 // isSTUNStream wants STUN over TCP or TURN over TCP (RFC 8656, 3.1), plain or with two bytes of length before each message
 // (RFC 4571).
-func isSTUNStream(v view) bool {
+func isSTUNStream(v *view) bool {
 	for _, h := range v.sides() {
 		if startsSTUN(h.data) && (isPlainSTUN(v) || 20+be16(h.data[2:]) == len(h.data)) || isFramedSTUN(h.data) && isFramedMedia(v) {
 			return true
@@ -151,7 +151,7 @@ func stunSize(b []byte) int {
 }
 
 // isTURN says whether STUN's messages allocate or refresh a relay, send through it, or bind a channel.
-func isTURN(v view) bool {
+func isTURN(v *view) bool {
 	for _, h := range v.sides() {
 		if startsSTUN(h.data) {
 			if method := be16(h.data) & 0x0eef; method >= 3 && method <= 12 {
@@ -164,7 +164,7 @@ func isTURN(v view) bool {
 
 // isIAX wants full frames of IAX2 (RFC 5456) with information elements that end where the datagram does; it starts with NEW, POKE or
 // REGREQ at sequence number 0. 2^-40; media comes in mini frames.
-func isIAX(v view) bool {
+func isIAX(v *view) bool {
 	return isIAXFrame(v.client.first()) && v.all(1, isIAXAny)
 }
 
@@ -253,7 +253,7 @@ var isTPKT = streams(1, tpktSize)
 
 // isH323 wants Q.931 in TPKT: discriminator 8, a call reference of two bytes, a message type with its upper bit clear, and
 // information elements that end with the packet: 2^-40.
-func isH323(v view) bool {
+func isH323(v *view) bool {
 	return isTPKT(v) && (isQ931(v.client.data) || isQ931(v.server.data))
 }
 
@@ -278,7 +278,7 @@ func isQ931(b []byte) bool {
 }
 
 // isSIPFlow wants requests or answers of SIP (RFC 3261) with headers, in UDP in every datagram that is more than a keepalive or text.
-func isSIPFlow(v view) bool {
+func isSIPFlow(v *view) bool {
 	if !isSIP(v.client.data) && !isSIP(v.server.data) {
 		return false
 	}
@@ -287,6 +287,9 @@ func isSIPFlow(v view) bool {
 
 func isSIP(b []byte) bool {
 	b = bytes.TrimLeft(b[:min(len(b), 2048)], "\r\n\x00") // keepalives
+	if len(b) == 0 || !isText(b[:1]) {
+		return false
+	}
 	line, rest, ok := bytes.Cut(b, []byte("\n"))
 	line = bytes.TrimRight(line, "\r")
 	if !ok || !isText(line) || !bytes.HasPrefix(line, []byte("SIP/2.0 ")) && !bytes.HasSuffix(line, []byte(" SIP/2.0")) {

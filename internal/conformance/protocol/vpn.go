@@ -38,7 +38,7 @@ const (
 // of data do not fall. A random datagram passes with 2^-32 for its type and 2^-11 or less for its size or counter; the WireGuard header that
 // mKCP puts before its own bytes fails by its counter. Where the answer repeats the index of the one who asked (2^-64), the reserved bytes may
 // be the provider's own, and the handshake longer.
-func isWireGuard(v view) bool {
+func isWireGuard(v *view) bool {
 	ask, answer := v.client.first(), v.server.first()
 	echoed := len(ask) >= 148 && len(answer) >= 92 && ask[0] == wireGuardInitiation && answer[0] == wireGuardResponse &&
 		string(ask[4:8]) == string(answer[8:12])
@@ -92,7 +92,7 @@ func (g *wireGuard) follows(m []byte) bool {
 }
 
 // isTailscale wants a disco message: six bytes of magic, the sender's key, a nonce and a box (tailscale.com/disco). 2^-48.
-func isTailscale(v view) bool {
+func isTailscale(v *view) bool {
 	found := false
 	for _, h := range v.sides() {
 		g := wireGuard{}
@@ -113,7 +113,7 @@ func isDisco(m []byte) bool {
 
 // isIKE wants every datagram to be ISAKMP (RFC 2408, RFC 7296) or, on the port of NAT traversal, ESP (RFC 3948). Length field, version,
 // exchange and flags are 32+6+5+5 bits.
-func isIKE(v view) bool {
+func isIKE(v *view) bool {
 	found := false
 	for _, h := range v.sides() {
 		for m := range h.each {
@@ -150,7 +150,7 @@ const natTraversalPort = 4500
 
 // isESP wants ESP in UDP (RFC 3948): on port 4500 only, one index a direction, sequence numbers that count up, and lengths of whole words.
 // Each datagram after a direction's first has 32 bits of index and 24 of sequence number; a first one alone counts where it is number one.
-func isESP(v view) bool {
+func isESP(v *view) bool {
 	if !v.port(natTraversalPort) {
 		return false
 	}
@@ -188,8 +188,8 @@ func sequenceStep(last, m []byte) uint32 {
 
 // isL2TP wants a control message (RFC 2661): flags, a length that adds up, and the Message Type AVP first. 2^-64. What is beside it has to be
 // of version 2 and without reserved bits.
-func isL2TP(v view) bool {
-	if v.count(func(m []byte) bool { return len(m) >= 6 && m[0]&0x34 == 0 && m[1] == 2 }).other > 0 {
+func isL2TP(v *view) bool {
+	if !v.all(0, func(m []byte) bool { return len(m) >= 6 && m[0]&0x34 == 0 && m[1] == 2 }) {
 		return false
 	}
 	for _, h := range v.sides() {
@@ -347,7 +347,7 @@ func isTeredoPacket(m []byte) bool {
 
 // isZeroTier wants datagrams whose addresses of five bytes are exchanged in the answers (80 bits), or HELLO, which names its sender
 // twice and is not encrypted (network protocol of ZeroTier, node/Packet.hpp).
-func isZeroTier(v view) bool {
+func isZeroTier(v *view) bool {
 	const header = 28
 	c, s := v.client.first(), v.server.first()
 	if len(c) < header {
@@ -361,7 +361,7 @@ func isZeroTier(v view) bool {
 
 // isNebula wants Nebula's header in every datagram (slackhq/nebula, header.go): version 1 and kind, subkind, reserved zeros, index, and a counter;
 // both directions or three datagrams, 2^-50 each.
-func isNebula(v view) bool {
+func isNebula(v *view) bool {
 	return v.all(3, func(m []byte) bool {
 		return len(m) >= 16 && m[0]>>4 == 1 && m[0]&15 <= 6 && m[1] <= 2 && m[2]|m[3] == 0 && be32(m[8:]) == 0 && be32(m[12:]) < 1<<28
 	})
@@ -369,7 +369,7 @@ func isNebula(v view) bool {
 
 // isDNSCrypt wants an answer with DNSCrypt's magic that repeats the half of the nonce which the query chose, 2^-160
 // (dnscrypt.info/protocol). A query alone is random by nature.
-func isDNSCrypt(v view) bool {
+func isDNSCrypt(v *view) bool {
 	answer := v.server.first()
 	if len(answer) < 8+24+16 || string(answer[:8]) != "r6fnvWj8" {
 		return false
@@ -383,14 +383,14 @@ func isDNSCrypt(v view) bool {
 }
 
 // isSoftEther wants the address that SoftEther's NAT traversal answers a single A with.
-func isSoftEther(v view) bool {
+func isSoftEther(v *view) bool {
 	c, s := v.client.first(), v.server.first()
 	return string(c) == "A" && len(s) > 13 && string(s[:3]) == "IP=" && bytes.Contains(s, []byte(",PORT="))
 }
 
 // isTinc wants both sides to say who they are and then to send their key in hexadecimal digits (tinc 1.0: "0 name 17", "1 94 64 0 0 KEY");
 // what follows is encrypted.
-func isTinc(v view) bool { return isTincGreeting(v.client.data) && isTincGreeting(v.server.data) }
+func isTinc(v *view) bool { return isTincGreeting(v.client.data) && isTincGreeting(v.server.data) }
 
 func isTincGreeting(b []byte) bool {
 	line, rest, ok := bytes.Cut(b[:min(len(b), 256)], []byte("\n"))

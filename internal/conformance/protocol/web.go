@@ -81,12 +81,12 @@ func http2Frame(length int, kind uint8, stream uint32) bool {
 }
 
 // http2 is HTTP/2 with prior knowledge, without TLS. The preface alone: 2^-192.
-func http2(v view) bool {
+func http2(v *view) bool {
 	return len(v.client.data) >= 16 && http2Frames(v.client, true) && http2Frames(v.server, false)
 }
 
 // grpc is HTTP/2 whose DATA frames start with gRPC's length-prefixed messages, in the first frame of the client's with any data.
-func grpc(v view) bool {
+func grpc(v *view) bool {
 	return http2(v) && grpcMessage(v.client.data[min(len(v.client.data), 24):])
 }
 
@@ -104,7 +104,7 @@ func grpcMessage(data []byte) bool {
 }
 
 // rtsp is RTSP/1.0 (RFC 2326), whose messages may have interleaved media between them ('$', channel, length). The first line: 2^-80.
-func rtsp(v view) bool {
+func rtsp(v *view) bool {
 	return (len(v.client.data) > 0 || len(v.server.data) > 0) && rtspSide(v.client) && rtspSide(v.server)
 }
 
@@ -142,7 +142,7 @@ func rtspSide(s side) bool {
 }
 
 // ssdp is HTTP over UDP with a fixed set of requests (UPnP Device Architecture 1.1). The first line: 2^-100.
-func ssdp(v view) bool {
+func ssdp(v *view) bool {
 	return len(v.client.first()) > 0 && v.client.every(8, ssdpMessage) && v.server.every(8, ssdpMessage)
 }
 
@@ -153,7 +153,7 @@ func ssdpMessage(b []byte) bool {
 }
 
 // wsd is WS-Discovery: a SOAP envelope in each datagram (OASIS WS-Discovery 1.1). Text of that kind: 2^-100.
-func wsd(v view) bool {
+func wsd(v *view) bool {
 	return len(v.client.first()) > 0 && v.client.every(8, soapEnvelope) && v.server.every(8, soapEnvelope)
 }
 
@@ -163,7 +163,7 @@ func soapEnvelope(b []byte) bool {
 }
 
 // jsonRPC is JSON-RPC without HTTP: text that begins with an object naming a method or the version. 2^-100.
-func jsonRPC(v view) bool {
+func jsonRPC(v *view) bool {
 	b := v.client.data
 	head := b[:min(len(b), 512)]
 	return has(b, "{") && ascii(b) && bytes.Contains(head, []byte(`"method"`)) &&
@@ -172,7 +172,7 @@ func jsonRPC(v view) bool {
 
 // elasticsearch is the transport protocol between its nodes: "ES", a length, a request id, a status of six bits and a version.
 // Each direction's first message: 2^-37; two of any direction are asked for.
-func elasticsearch(v view) bool {
+func elasticsearch(v *view) bool {
 	n, ok := elasticMessages(v.client)
 	m, fits := elasticMessages(v.server)
 	return ok && fits && n+m > 0
@@ -207,7 +207,7 @@ func elasticMessages(s side) (n int, ok bool) {
 }
 
 // memcachedText is the text protocol's commands and answers (memcached's doc/protocol.txt). A command line and its answer: 2^-60.
-func memcachedText(v view) bool {
+func memcachedText(v *view) bool {
 	l, _, ok := line(v.client.data)
 	if !ok || !ascii(l) {
 		return false
@@ -239,7 +239,7 @@ func memcachedAnswer(b []byte) bool {
 
 // memcachedBinary is the binary protocol: 24 byte headers whose lengths add up. Request and answer with the same command
 // and opaque: 2^-90.
-func memcachedBinary(v view) bool {
+func memcachedBinary(v *view) bool {
 	a, ok := memcachedHeader(v.client.data, 0x80)
 	b, fits := memcachedHeader(v.server.data, 0x81)
 	return ok && fits && a == b
@@ -257,7 +257,7 @@ func memcachedHeader(b []byte, magic uint8) (echo uint64, ok bool) {
 }
 
 // memcachedUDP has a frame header of eight bytes before the text protocol: request id, sequence, datagrams, zero. 2^-80.
-func memcachedUDP(v view) bool {
+func memcachedUDP(v *view) bool {
 	ask, answer := v.client.first(), v.server.first()
 	if len(ask) < 12 || ask[6] != 0 || ask[7] != 0 || ask[2] != 0 || ask[3] != 0 {
 		return false
@@ -267,7 +267,7 @@ func memcachedUDP(v view) bool {
 }
 
 // fastCGI is records of FastCGI 1.0: the first begins a request with a role, all others have its id. 2^-80.
-func fastCGI(v view) bool {
+func fastCGI(v *view) bool {
 	r := read(v.client.data)
 	version, kind, id, length, padding := r.u8(), r.u8(), r.u16(), r.u16(), r.u8()
 	r.skip(1)
@@ -283,7 +283,7 @@ func fastCGI(v view) bool {
 
 // ajp is Apache JServ Protocol 1.3: packets with a magic and a length that add up, the first a request or a ping. The first
 // request: 2^-50.
-func ajp(v view) bool {
+func ajp(v *view) bool {
 	r := read(v.client.data)
 	magic, length, kind := r.u16(), int(r.u16()), r.u8()
 	if magic != 0x1234 || r.short {
@@ -301,7 +301,7 @@ func ajp(v view) bool {
 }
 
 // haproxy is a PROXY header before another protocol, which must be known or not have begun. The header: 2^-96.
-func haproxy(v view) bool {
+func haproxy(v *view) bool {
 	b := v.client.data
 	n := 0
 	switch {

@@ -1,4 +1,4 @@
-package packs
+package main
 
 import (
 	"bufio"
@@ -11,19 +11,20 @@ import (
 	"github.com/ncruces/go-sqlite3"
 	"github.com/stretchr/testify/require"
 
+	"github.com/cipherlens/cipherlens/packs"
 	"github.com/cipherlens/cipherlens/tables"
 )
 
-// column is one of osquery's own.
-type column struct{ name, typ, platforms string }
+// osqueryColumn is one of osquery's own.
+type osqueryColumn struct{ name, typ, platforms string }
 
 // osqueryTables reads a list of osquery's tables: table, column, type, platforms.
-func osqueryTables(t *testing.T, name string) map[string][]column {
+func osqueryTables(t *testing.T, name string) map[string][]osqueryColumn {
 	t.Helper()
 	f, err := os.Open(name)
 	require.NoError(t, err)
 	defer func() { _ = f.Close() }()
-	found := map[string][]column{}
+	found := map[string][]osqueryColumn{}
 	lines := bufio.NewScanner(f)
 	for lines.Scan() {
 		if strings.HasPrefix(lines.Text(), "#") || strings.HasPrefix(lines.Text(), "table\t") {
@@ -31,18 +32,18 @@ func osqueryTables(t *testing.T, name string) map[string][]column {
 		}
 		part := strings.Split(lines.Text(), "\t")
 		require.Len(t, part, 4)
-		found[part[0]] = append(found[part[0]], column{part[1], part[2], part[3]})
+		found[part[0]] = append(found[part[0]], osqueryColumn{part[1], part[2], part[3]})
 	}
 	require.NoError(t, lines.Err())
 	return found
 }
 
-func (c column) on(platform string) bool {
+func (c osqueryColumn) on(platform string) bool {
 	return c.platforms == "all" || slices.Contains(strings.Split(c.platforms, ","), platform)
 }
 
 // database is a SQLite database with osquery's tables, as one platform has them, and ours, all empty.
-func database(t *testing.T, core map[string][]column, platform string) *sqlite3.Conn {
+func database(t *testing.T, core map[string][]osqueryColumn, platform string) *sqlite3.Conn {
 	t.Helper()
 	db, err := sqlite3.Open(":memory:")
 	require.NoError(t, err)
@@ -75,8 +76,8 @@ var coreFunctions = []string{"abs", "avg", "count", "group_concat", "ifnull", "l
 // osquery lacks, and shows an exception_key.
 func TestQueriesFitTheirPlatforms(t *testing.T) {
 	t.Parallel()
-	core := osqueryTables(t, "testdata/osquery-tables.tsv")
-	names, err := Names(os.DirFS("."))
+	core := osqueryTables(t, "../packs/testdata/osquery-tables.tsv")
+	names, err := packs.Names(os.DirFS("../packs"))
 	require.NoError(t, err)
 	used := map[string]bool{}
 	for _, platform := range []string{"darwin", "linux"} {
@@ -91,7 +92,7 @@ func TestQueriesFitTheirPlatforms(t *testing.T) {
 			return sqlite3.AUTH_OK
 		}))
 		for _, name := range names {
-			queries, err := Queries(os.DirFS("."), name)
+			queries, err := packs.Queries(os.DirFS("../packs"), name)
 			require.NoError(t, err)
 			for _, q := range queries {
 				if !slices.Contains(strings.Split(q.Platform, ","), platform) {
@@ -108,14 +109,14 @@ func TestQueriesFitTheirPlatforms(t *testing.T) {
 				require.NotContains(t, columns, "", "%s/%s", name, q.Name)
 				sorted := slices.Sorted(slices.Values(columns))
 				require.Len(t, slices.Compact(sorted), len(columns), "%s/%s: a column's name comes twice", name, q.Name)
-				require.Equal(t, q.Kind == Response, strings.HasPrefix(q.SQL, "WITH asked(value) AS (SELECT ''),"), "%s/%s", name, q.Name)
-				require.Equal(t, q.Interval == 0, q.Kind == Response || name == "an0402-hunt", "%s/%s", name, q.Name)
+				require.Equal(t, q.Kind == packs.Response, strings.HasPrefix(q.SQL, "WITH asked(value) AS (SELECT ''),"), "%s/%s", name, q.Name)
+				require.Equal(t, q.Interval == 0, q.Kind == packs.Response || name == "an0402-hunt", "%s/%s", name, q.Name)
 				require.NoError(t, statement.Close())
 			}
 		}
 	}
 	for name := range core {
-		require.True(t, used[name], "no query reads %s: leave it out of testdata/osquery-tables.tsv", name)
+		require.True(t, used[name], "no query reads %s: leave it out of packs/testdata/osquery-tables.tsv", name)
 	}
 }
 
@@ -127,7 +128,7 @@ func TestOsquerysTablesAreCurrent(t *testing.T) {
 		t.Skip(all + " is not here")
 	}
 	want := osqueryTables(t, all)
-	for name, columns := range osqueryTables(t, "testdata/osquery-tables.tsv") {
+	for name, columns := range osqueryTables(t, "../packs/testdata/osquery-tables.tsv") {
 		require.Equal(t, want[name], columns, name)
 	}
 }

@@ -1,0 +1,5 @@
+package warehouse
+
+import "testing"
+
+func compareWithBaseline(t *testing.T, _ *fleet, _ string) { t.Helper() }

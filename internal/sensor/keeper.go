@@ -1,0 +1,226 @@
+package sensor
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"github.com/cipherlens/cipherlens/internal/clock"
+	"github.com/cipherlens/cipherlens/internal/flow"
+)
+
+const (
+	// look is how often the keeper looks for new alerts.
+	look = time.Second
+	// saveLimit bounds the share of time that writing the file of alerts takes: one part in so many.
+	saveLimit = 50
+	// saveSeen is how often the file is written only because known alerts were seen again.
+	saveSeen = 5 * time.Minute
+	// lastWords is how long the last look and the last writing may take.
+	lastWords = time.Second
+)
+
+// alerted is an alert that is still in the flow table.
+type alerted struct {
+	put  bool     // it was put to the kept alerts
+	key  alertKey // as this
+	seen int64    // LastSeen then
+
+	carriage carriage // whether it carries a tunnel
+}
+
+// sighting is what is on its way from the flow table to the kept alerts.
+type sighting struct {
+	flow Flow
+	seen int64
+	from *alerted
+}
+
+// keep looks for new alerts and writes them down until ctx ends, and once more then.
+func (l *live) keep(ctx context.Context) {
+	tick := time.NewTicker(look)
+	defer tick.Stop()
+	l.lookAround(0)
+	for n := 1; ; n++ {
+		select {
+		case <-ctx.Done():
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
+			defer cancel()
+			l.collect(last)
+			l.save(last, true)
+			return
+		case <-tick.C:
+		}
+		l.watch(l.now())
+		l.lookAround(n)
+		l.collect(ctx)
+		l.save(ctx, false)
+	}
+}
+
+const (
+	// lookLinks is how many looks apart the interfaces are listed.
+	lookLinks = 5
+	// lookFade is how many looks apart the count of talkers fades.
+	lookFade = 3600
+)
+
+// lookAround notices interfaces that come and go, and compares tunnels with the flows outside.
+func (l *live) lookAround(n int) {
+	var all []link
+	var err error
+	if n%lookLinks == 0 {
+		all, err = l.list()
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err != nil {
+		l.log.Debug("interfaces are not known", "error", err)
+	} else if all != nil {
+		if added, removed := l.links.look(all); len(added)+len(removed) > 0 {
+			l.log.Info("interfaces changed", "added", added, "removed", removed)
+		}
+	}
+	l.link()
+	if n%lookFade == lookFade-1 {
+		l.talkers.fade()
+	}
+}
+
+// watch notices that the host slept or its clock was set.
+func (l *live) watch(now clock.Reading) {
+	slept, set := clock.Between(l.looked, now)
+	l.looked = now
+	if slept == 0 && set == 0 {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if slept > 0 {
+		l.jumps.sleeps++
+	}
+	if set != 0 {
+		l.jumps.sets++
+		l.jumps.by = set
+	}
+	l.jumps.at = now.Awake
+	l.log.Warn("the clock jumped", "slept", slept, "set by", set)
+}
+
+// collect puts settled alerts to the kept ones, also those whose flow has gone. Who owns them is looked up outside the lock: it may mean to read
+// a large executable.
+func (l *live) collect(ctx context.Context) {
+	l.collecting.Lock()
+	defer l.collecting.Unlock()
+	l.mu.Lock()
+	seen := l.leaving
+	l.leaving = nil
+	for f, a := range l.alerted {
+		switch {
+		case !f.Alert():
+			l.takeBack(f, a)
+			delete(l.alerted, f)
+		case a.carriage.carries:
+			l.takeBack(f, a)
+		case l.settled(f) && (!a.put || a.seen != f.LastSeen || a.key.verdict != f.Judgement.Verdict):
+			seen = append(seen, sighting{l.convert(f), f.LastSeen, a})
+		}
+	}
+	l.mu.Unlock()
+	slices.SortFunc(seen, func(a, b sighting) int { return cmp.Compare(a.flow.opened, b.flow.opened) })
+	for i := range seen {
+		owner := &seen[i].flow.Owner
+		id, _ := identify(ctx, l.images, owner.Path, owner.code) // what failed shows in the tables
+		owner.CDHash = id.CDHash
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := l.now().Awake
+	for i := range seen {
+		l.put(&seen[i], now)
+	}
+	l.kept.expire(now)
+}
+
+// put files one sighting; the lock must be held.
+func (l *live) put(s *sighting, now time.Duration) {
+	k := alertKeyOf(&s.flow)
+	if s.from.put && s.from.key != k {
+		l.kept.withdraw(s.from.key, s.flow.key())
+		l.unsaved.fresh = true
+	}
+	if l.kept.add(s.flow, now) {
+		l.unsaved.fresh = true
+	}
+	l.unsaved.seen = true
+	s.from.put, s.from.key, s.from.seen = true, k, s.seen
+}
+
+// takeBack forgets an alert that more bytes have explained; the lock must be held.
+func (l *live) takeBack(f *flow.Flow, a *alerted) {
+	if a.put {
+		out := fromTable(f)
+		l.kept.withdraw(a.key, out.key())
+		a.put, l.unsaved.fresh = false, true
+	}
+}
+
+// removed keeps alerts beyond their flow; the table calls it.
+func (l *live) removed(f *flow.Flow) {
+	a := l.alerted[f]
+	if a == nil {
+		return
+	}
+	delete(l.alerted, f)
+	switch {
+	case !f.Alert(), a.carriage.carries:
+		l.takeBack(f, a)
+	case a.put && a.seen == f.LastSeen && a.key.verdict == f.Judgement.Verdict:
+	case len(l.leaving) < maxAlerts:
+		l.leaving = append(l.leaving, sighting{l.convert(f), f.LastSeen, a})
+	default: // no time to ask who signed it
+		l.put(&sighting{l.convert(f), f.LastSeen, a}, l.now().Awake)
+	}
+}
+
+// unsaved says what the file of alerts does not know yet.
+type unsaved struct {
+	fresh, seen bool
+	last        time.Time     // the last writing
+	took        time.Duration // and how long it took
+}
+
+func (u *unsaved) due(now time.Time) bool {
+	waited := now.Sub(u.last)
+	return u.fresh && waited >= max(look, saveLimit*u.took) || u.seen && waited >= saveSeen
+}
+
+// save writes the alerts down, when that is due or must be.
+func (l *live) save(ctx context.Context, must bool) {
+	l.mu.Lock()
+	u := &l.unsaved
+	if l.file == nil || !u.due(time.Now()) && !(must && (u.fresh || u.seen)) {
+		l.mu.Unlock()
+		return
+	}
+	began := time.Now()
+	*u = unsaved{last: began, took: u.took}
+	all := make([]kept, 0, len(l.kept.by))
+	for e := l.kept.all.Back(); e != nil; e = e.Prev() {
+		all = append(all, *e.Value.(*kept))
+	}
+	l.mu.Unlock()
+	body, left := l.write(ctx, all, l.now())
+	err := l.file.Save(body)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	u.took = time.Since(began)
+	if err != nil {
+		u.fresh = true // once more, after a while
+		if l.unsavable == nil {
+			l.log.Warn("alerts are not written down", "error", err)
+		}
+	}
+	l.unsavable, l.unwritten = err, left
+}

@@ -1,0 +1,215 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+)
+
+// A sensor is the extension at work with the pack, and what its results log says.
+type sensor struct {
+	Name string
+	dir  string
+	cmd  *exec.Cmd
+	log  *os.File
+
+	mu       sync.Mutex
+	findings map[string]finding // by remote address and port
+}
+
+// A finding is one line of the detection.
+type finding struct {
+	Seen    time.Time // when the line stood in the log
+	Columns map[string]string
+}
+
+// packs writes the pack with the campaign's interval, and a second one that lists every flow's verdict once at the end.
+func packs(o options, dir string) ([]string, error) {
+	data, err := os.ReadFile(o.pack)
+	if err != nil {
+		return nil, err
+	}
+	var pack struct {
+		Queries map[string]map[string]any `json:"queries"`
+	}
+	if err := json.Unmarshal(data, &pack); err != nil {
+		return nil, fmt.Errorf("%s: %w", o.pack, err)
+	}
+	for name, q := range pack.Queries {
+		q["interval"] = 3600
+		if name == "detection" {
+			q["interval"] = int(o.interval.Seconds())
+		}
+	}
+	verdicts := map[string]any{"queries": map[string]any{"flows": map[string]any{"interval": 3600, "snapshot": true,
+		"query": "SELECT pid, path, protocol, local_port, remote_address, remote_port, direction, verdict, app_protocol, reasons, violations, header_bytes, sampled_bytes, allowlist_rule FROM socket_tls_conformance"}}}
+	ours, theirs := filepath.Join(dir, "an0402.conf"), filepath.Join(dir, "verdicts.conf")
+	return []string{ours, theirs}, errors.Join(writeJSON(ours, pack), writeJSON(theirs, verdicts))
+}
+
+func writeJSON(file string, v any) error {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(file, data, 0o600)
+}
+
+// startSensor starts the embedded host, with a settings file where one is given.
+func startSensor(ctx context.Context, o options, name, config string, length time.Duration) (*sensor, error) {
+	s, packs, err := newSensor(o, name)
+	if err != nil {
+		return nil, err
+	}
+	args := []string{"run", "--for", length.String(), "--log-dir", s.dir, "--config", config}
+	for _, p := range packs {
+		args = append(args, "--pack", p)
+	}
+	s.cmd = exec.CommandContext(ctx, o.ext, args...)
+	return s, s.start(ctx)
+}
+
+// startOsqueryd starts a real osqueryd with the extension.
+func startOsqueryd(ctx context.Context, o options) (*sensor, error) {
+	s, packs, err := newSensor(o, "osqueryd")
+	if err != nil {
+		return nil, err
+	}
+	config := filepath.Join(s.dir, "osquery.conf")
+	if err := writeJSON(config, map[string]any{"packs": map[string]string{"an0402": packs[0], "verdicts": packs[1]}}); err != nil {
+		return nil, err
+	}
+	s.cmd = exec.CommandContext(ctx, o.osqueryd, "--ephemeral", "--disable_database", "--disable_watchdog", "--config_path="+config, "--logger_plugin=filesystem",
+		"--logger_path="+s.dir, "--pidfile="+s.dir+"/pid", "--extensions_socket="+s.dir+"/em", "--extension="+o.ext, "--schedule_splay_percent=0", "--allow_unsafe")
+	return s, s.start(ctx)
+}
+
+func newSensor(o options, name string) (*sensor, []string, error) {
+	s := &sensor{Name: name, dir: filepath.Join(o.work, "sensor-"+name), findings: map[string]finding{}}
+	if err := os.MkdirAll(s.dir, 0o755); err != nil {
+		return nil, nil, err
+	}
+	packs, err := packs(o, s.dir)
+	return s, packs, err
+}
+
+func (s *sensor) start(ctx context.Context) error {
+	var err error
+	if s.log, err = os.Create(filepath.Join(s.dir, "output")); err != nil {
+		return err
+	}
+	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
+	if err := s.cmd.Start(); err != nil {
+		return err
+	}
+	go s.follow(ctx)
+	return nil
+}
+
+// follow reads the results log as it grows.
+func (s *sensor) follow(ctx context.Context) {
+	var f *os.File
+	for f == nil {
+		if ctx.Err() != nil {
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+		f, _ = os.Open(filepath.Join(s.dir, "osqueryd.results.log"))
+	}
+	defer f.Close()
+	r := bufio.NewReader(f)
+	var line []byte
+	for ctx.Err() == nil {
+		part, err := r.ReadBytes('\n')
+		line = append(line, part...)
+		if err != nil {
+			time.Sleep(20 * time.Millisecond)
+			continue
+		}
+		s.take(line)
+		line = nil
+	}
+}
+
+// A resultLine is one of osquery's differential results.
+type resultLine struct {
+	Name, Action string
+	Columns      map[string]string
+}
+
+// resultLines reads a whole results log.
+func resultLines(file string) ([]resultLine, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	var all []resultLine
+	for line := range strings.Lines(string(data)) {
+		var l resultLine
+		if err := json.Unmarshal([]byte(line), &l); err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+		all = append(all, l)
+	}
+	return all, nil
+}
+
+func (s *sensor) take(line []byte) {
+	var item resultLine
+	if json.Unmarshal(line, &item) != nil || item.Action != "added" || !strings.HasSuffix(item.Name, "an0402_detection") {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key := item.Columns["remote_address"] + ":" + item.Columns["remote_port"]
+	if _, known := s.findings[key]; !known {
+		s.findings[key] = finding{time.Now(), item.Columns}
+	}
+}
+
+// wait lets the sensor end, and gives every flow that it saw.
+func (s *sensor) wait() ([]map[string]string, error) {
+	err := s.cmd.Wait()
+	time.Sleep(200 * time.Millisecond) // what follow has not read yet
+	if err != nil {
+		out, _ := os.ReadFile(filepath.Join(s.dir, "output"))
+		return nil, fmt.Errorf("sensor %s: %w: %s", s.Name, err, out)
+	}
+	return s.flows()
+}
+
+// flows are the rows of the last snapshot of verdicts.
+func (s *sensor) flows() ([]map[string]string, error) {
+	f, err := os.Open(filepath.Join(s.dir, "osqueryd.snapshots.log"))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var rows []map[string]string
+	r := bufio.NewReader(f)
+	for {
+		line, err := r.ReadBytes('\n')
+		var item struct {
+			Name     string
+			Snapshot []map[string]string
+		}
+		if len(line) > 0 && json.Unmarshal(line, &item) == nil && strings.HasSuffix(item.Name, "verdicts_flows") {
+			rows = item.Snapshot
+		}
+		if errors.Is(err, io.EOF) {
+			return rows, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}

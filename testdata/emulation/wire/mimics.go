@@ -1,0 +1,267 @@
+//go:build !plain
+
+package wire
+
+import (
+	"bytes"
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"slices"
+	"sync"
+	"time"
+)
+
+// mimics are those that dress as TLS with a handshake.
+func mimics() []Format {
+	return []Format{
+		{Name: "lazarus-faketls", Software: "S0181", Cipher: "RC4", Port: 443, Class: Mimic, Mac: inlineRC4,
+			Layout: "a recorded TLS 1.0 handshake, then 17 03 01 records", Source: "CISA MAR 10135536 and others (FALLCHILL, HARDRAIN, HOPLIGHT)",
+			Open: func(e *End) (Link, error) {
+				return newFramed(e, records(0x0301), rc4Message(e.Key[:16])), replay(e, tls.VersionTLS10)
+			}},
+		{Name: "mtproto-faketls", Cipher: "AES-256-CTR", Port: 443, Class: Mimic, Mac: modes,
+			Layout: "ClientHello whose random is an HMAC; ServerHello, CCS and one random record; then 17 03 03 records", Source: "MTProto proxy 'ee' secrets as in 9seconds/mtg",
+			Open: openMTProto},
+		{Name: "simple-obfs-tls", Cipher: "AES-256-CTR", Port: 443, Class: Mimic, Mac: libcrypto,
+			Layout: "ClientHello with data in the session ticket; ServerHello, CCS, 'Finished'; then 17 03 03 records", Source: "shadowsocks/simple-obfs: obfs_tls.c",
+			Open: func(e *End) (Link, error) { return &simpleObfs{End: e, layer: ctr(e.Key[:32], e.Random)}, nil }},
+	}
+}
+
+// dressed are the formats that have TLS or HTTP in them.
+func dressed() []Format {
+	all := slices.Concat(mimics(), web(), shells())
+	for i := range all {
+		all[i].Dressed = true
+	}
+	return all
+}
+
+// replay sends, turn by turn, what a genuine handshake of its own making sent, with no regard to what comes back.
+func replay(e *End, version uint16) error {
+	script, err := handshake(version, "www.example.com")
+	if err != nil {
+		return err
+	}
+	// Each end makes its own script; what it needs of the other's is how many records come.
+	for i, turn := range script {
+		if (i%2 == 1) == e.Server {
+			_, err = e.Write(turn)
+		} else {
+			err = skipRecords(e, turn)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// skipRecords reads as many TLS records as like holds.
+func skipRecords(r io.Reader, like []byte) error {
+	for len(like) >= 5 {
+		header := make([]byte, 5)
+		if _, err := io.ReadFull(r, header); err != nil {
+			return err
+		}
+		if _, err := io.CopyN(io.Discard, r, int64(binary.BigEndian.Uint16(header[3:]))); err != nil {
+			return err
+		}
+		n := 5 + int(binary.BigEndian.Uint16(like[3:]))
+		like = like[min(n, len(like)):]
+	}
+	return nil
+}
+
+// handshake records a genuine one, turn by turn, the client's first.
+func handshake(version uint16, host string) ([][]byte, error) {
+	a, b := net.Pipe()
+	tape := &tape{}
+	cert, err := Certificate(host)
+	if err != nil {
+		return nil, err
+	}
+	suites := []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA, tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256}
+	server := tls.Server(taped{b, tape, 1}, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: version, MaxVersion: version, CipherSuites: suites})
+	client := tls.Client(taped{a, tape, 0}, &tls.Config{ServerName: host, InsecureSkipVerify: true, MinVersion: version, MaxVersion: version, CipherSuites: suites})
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- server.HandshakeContext(ctx) }()
+	err = client.HandshakeContext(ctx)
+	return tape.turns, errors.Join(err, <-done)
+}
+
+// tape keeps what both sides wrote, by turns.
+type tape struct {
+	sync.Mutex
+	turns [][]byte
+}
+
+type taped struct {
+	net.Conn
+	tape *tape
+	side int
+}
+
+func (t taped) Write(b []byte) (int, error) {
+	t.tape.Lock()
+	for len(t.tape.turns)%2 != (t.side+1)%2 {
+		t.tape.turns = append(t.tape.turns, nil)
+	}
+	last := len(t.tape.turns) - 1
+	t.tape.turns[last] = append(t.tape.turns[last], b...)
+	t.tape.Unlock()
+	return t.Conn.Write(b)
+}
+
+// hello is a genuine TLS 1.3 ClientHello record.
+func hello(host string) ([]byte, error) {
+	script, err := handshake(tls.VersionTLS13, host)
+	if err != nil {
+		return nil, err
+	}
+	return script[0], nil
+}
+
+// serverHello answers a TLS 1.3 ClientHello in form: X25519 and AES-128-GCM.
+func serverHello(e *End, clientHello []byte) []byte {
+	session := clientHello[44:76]
+	body := append([]byte{3, 3}, take(e.Random, 32)...)
+	body = append(append(append(body, 32), session...), 0x13, 0x01, 0)
+	extensions := append([]byte{0, 0x2b, 0, 2, 3, 4, 0, 0x33, 0, 36, 0, 0x1d, 0, 32}, take(e.Random, 32)...)
+	body = append(binary.BigEndian.AppendUint16(body, uint16(len(extensions))), extensions...)
+	message := append([]byte{2, 0, byte(len(body) >> 8), byte(len(body))}, body...)
+	return append(binary.BigEndian.AppendUint16([]byte{22, 3, 3}, uint16(len(message))), message...)
+}
+
+var changeCipherSpec = []byte{20, 3, 3, 0, 1, 1}
+
+func record(kind byte, version uint16, body []byte) []byte {
+	return append(binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16([]byte{kind}, version), uint16(len(body))), body...)
+}
+
+// openMTProto: the server proves nothing but that it knows the secret, and then both send records.
+func openMTProto(e *End) (Link, error) {
+	link := newFramed(e, records(0x0303), ctr(e.Key[:32], e.Random))
+	if !e.Server {
+		h, err := hello("www.example.com")
+		if err != nil {
+			return nil, err
+		}
+		copy(h[11:43], make([]byte, 32))
+		digest := hmac.New(sha256.New, e.Key[:16])
+		digest.Write(h)
+		copy(h[11:], digest.Sum(nil))
+		if _, err := e.Write(h); err != nil {
+			return nil, err
+		}
+		if err := skipRecords(e, append(append(record(22, 0x0303, nil), changeCipherSpec...), record(23, 0x0303, nil)...)); err != nil {
+			return nil, err
+		}
+		_, err = e.Write(append(bytes.Clone(changeCipherSpec), record(23, 0x0303, take(e.Random, 64))...)) // the obfuscated2 header
+		return link, err
+	}
+	h, err := readRecord(e)
+	if err != nil {
+		return nil, err
+	}
+	out := append(serverHello(e, h), changeCipherSpec...)
+	if _, err := e.Write(append(out, record(23, 0x0303, take(e.Random, 1024+int(e.Random.Uint64()%3096)))...)); err != nil {
+		return nil, err
+	}
+	return link, skipRecords(e, append(bytes.Clone(changeCipherSpec), record(23, 0x0303, nil)...))
+}
+
+func readRecord(r io.Reader) ([]byte, error) {
+	b := make([]byte, 5)
+	if _, err := io.ReadFull(r, b); err != nil {
+		return nil, err
+	}
+	b = append(b, make([]byte, binary.BigEndian.Uint16(b[3:]))...)
+	if len(b) < 80 {
+		return nil, io.ErrUnexpectedEOF
+	}
+	_, err := io.ReadFull(r, b[5:])
+	return b, err
+}
+
+// simpleObfs puts each side's first message into a hello and the others into records.
+type simpleObfs struct {
+	*End
+	layer        Layer
+	sent, gotten bool
+	ticket       []byte // what came in the hello
+}
+
+func (s *simpleObfs) Send(message []byte) error {
+	body, err := s.layer.Seal(message)
+	if err != nil {
+		return err
+	}
+	first := !s.sent
+	s.sent = true
+	switch {
+	case !first:
+		_, err = s.Write(record(23, 0x0303, body))
+	case s.Server:
+		out := append(serverHello(s.End, make([]byte, 80)), changeCipherSpec...)
+		_, err = s.Write(append(out, record(22, 0x0303, body)...))
+	default:
+		_, err = s.Write(obfsHello(s.End, body))
+	}
+	return err
+}
+
+func (s *simpleObfs) Receive() ([]byte, error) {
+	skip := 0
+	if !s.gotten && !s.Server {
+		skip = 2 // ServerHello and CCS
+	}
+	first := !s.gotten
+	s.gotten = true
+	for {
+		head := make([]byte, 5)
+		if _, err := io.ReadFull(s, head); err != nil {
+			return nil, err
+		}
+		body := make([]byte, binary.BigEndian.Uint16(head[3:]))
+		if _, err := io.ReadFull(s, body); err != nil {
+			return nil, err
+		}
+		if skip--; skip >= 0 {
+			continue
+		}
+		if first && s.Server {
+			n := int(binary.BigEndian.Uint16(body[obfsTicket-2:]))
+			body = body[obfsTicket:min(obfsTicket+n, len(body))]
+		}
+		return s.layer.Open(body)
+	}
+}
+
+// obfsTicket is where the session ticket's data is in obfs_tls.c's ClientHello.
+const obfsTicket = 4 + 2 + 32 + 1 + 32 + 2 + 56 + 2 + 2 + 4
+
+// obfsHello is simple-obfs's fixed ClientHello with the ticket filled.
+func obfsHello(e *End, ticket []byte) []byte {
+	suites := bytes.Repeat([]byte{0xc0, 0x2c, 0xc0, 0x30, 0x00, 0x9f, 0xcc, 0xa9, 0xcc, 0xa8, 0xcc, 0xaa, 0xc0, 0x2b, 0xc0, 0x2f, 0x00, 0x9e}, 4)[:56]
+	host := "www.bing.com"
+	name := append([]byte{0, 0, 0, byte(len(host) + 5), 0, byte(len(host) + 3), 0, 0, byte(len(host))}, host...)
+	other := []byte{0, 0x0b, 0, 4, 3, 1, 0, 2, 0, 0x0a, 0, 0x0a, 0, 8, 0, 0x1d, 0, 0x17, 0, 0x19, 0, 0x18, 0, 0x0d, 0, 0x16, 0, 0x14, 6, 1, 6, 3, 5, 1, 5, 3, 4, 1, 4, 3, 3, 1, 3, 3, 2, 1, 2, 3,
+		0, 0x16, 0, 0, 0, 0x17, 0, 0}
+	extensions := append(binary.BigEndian.AppendUint16([]byte{0, 0x23}, uint16(len(ticket))), ticket...)
+	extensions = append(append(extensions, name...), other...)
+	body := append([]byte{3, 3}, take(e.Random, 32)...)
+	body = append(append(body, 32), take(e.Random, 32)...)
+	body = append(append(body, 0, byte(len(suites))), suites...)
+	body = append(body, 1, 0)
+	body = append(binary.BigEndian.AppendUint16(body, uint16(len(extensions))), extensions...)
+	return record(22, 0x0301, append([]byte{1, 0, byte(len(body) >> 8), byte(len(body))}, body...))
+}

@@ -1,0 +1,6 @@
+//go:build plain
+
+package wire
+
+// dressed are none here: see Formats.
+func dressed() []Format { return nil }
