@@ -373,7 +373,7 @@ func TestDifferencesAreNews(t *testing.T) {
 func TestWithoutExtension(t *testing.T) {
 	t.Parallel()
 	q := packQueries(t, "darwin")["an0402-coverage/extension"]
-	host := bareHost(t)
+	host, _ := benignMac().coreOnly(t)
 	result, err := host.Query(t.Context(), q.SQL)
 	require.NoError(t, err)
 	require.Len(t, result.Rows, 1)
