@@ -6,7 +6,7 @@ EXT          = build/cipherlens.ext
 
 export CGO_ENABLED = 0
 
-.PHONY: all build demo test lint cross generate corpus samples bench bench-linkage bench-flows bench-packs bench-report emulation emulate emulate-quick evaluate fuzz dist dist-test clean warehouse
+.PHONY: all build demo test lint cross generate corpus samples bench bench-linkage bench-flows bench-packs bench-report emulation emulate emulate-quick evaluate fuzz soak dist dist-test clean warehouse
 all: build
 
 ## build: the extension, build/cipherlens.ext
@@ -122,6 +122,13 @@ evaluate:
 	@mkdir -p $(EMULATION)
 	cd testdata/emulation && $(GO) build -trimpath -o ../../$(EMULATION)/ ./evaluate
 	$(EMULATION)/evaluate
+
+## soak: the extension under 20,000 packets a second for SOAK_TIME, and whether it stays within its goals (root, Linux; see docs/soak.md)
+SOAK_TIME ?= 10m
+soak: build
+	@if [ "$$(uname)" != Linux ]; then echo "soak: Linux only: skipped"; exit 0; fi; \
+	cd testdata/soak && $(GO) build -o ../../build/soak . && $(GO) build -o ../../build/soak-client ./client && cd ../.. && \
+	build/soak --time $(SOAK_TIME) --series build/soak.tsv $(SOAK_FLAGS)
 
 ## fuzz: every fuzz target for FUZZTIME (a minute)
 FUZZTIME ?= 1m

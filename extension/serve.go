@@ -14,6 +14,7 @@ import (
 
 	"github.com/cipherlens/cipherlens/internal/config"
 	"github.com/cipherlens/cipherlens/internal/privilege"
+	"github.com/cipherlens/cipherlens/internal/process"
 )
 
 // extensionName is the name under which osquery knows us.
@@ -34,7 +35,10 @@ type serveOptions struct {
 
 // memoryBeside is what the process may need beside memory_budget, by Go's own count: tables of jobs and executables, and what a query needs for a
 // moment.
-const memoryBeside = 24 << 20
+const memoryBeside = 12 << 20
+
+// collectPercent is how much garbage there may be, in percent of what lives. Collecting early costs little here: what lives is mostly bytes.
+const collectPercent = 20
 
 // serveHost is extension mode on this host. What needs root is opened first, then what is not needed of it is given up, and only then anything is
 // looked at that others wrote.
@@ -43,17 +47,24 @@ func serveHost(ctx context.Context, o serveOptions, log *slog.Logger) error {
 	path := o.stateFile(settings.Current())
 	o.confine(path, log)
 	debug.SetMemoryLimit(int64(settings.Current().MemoryBudget) + memoryBeside)
+	debug.SetGCPercent(collectPercent)
 	file, lost := openState(path, log)
 	if file != nil {
 		defer func() { _ = file.Close() }()
 	}
+	sockets, err := process.NewOwners()
+	if err != nil {
+		log.Warn("flows will have no owner", "error", err)
+	}
+	start := process.InFront(func(err error) { log.Debug("the capture runs like any other thread", "error", err) })
 	rights := privilege.Drop()
 	log.Info("rights", "report", rights.String())
-	b, err := newBench(benchOptions{root: "/", live: true, settings: settings, log: log, alerts: file, alertsLost: lost, privileges: dropped(rights)})
+	b, err := newBench(benchOptions{root: "/", live: true, settings: settings, log: log, alerts: file, alertsLost: lost, privileges: dropped(rights), sockets: sockets})
 	if err != nil {
 		return err
 	}
 	defer b.Close()
+	b.start = start
 	return serve(ctx, o, b, log)
 }
 
@@ -68,7 +79,7 @@ func whileSensing(ctx context.Context, b *bench, log *slog.Logger, f func(contex
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	sensing := make(chan error, 1)
-	go func() { sensing <- b.sensor.Run(ctx) }()
+	b.start(func() { sensing <- b.sensor.Run(ctx) })
 
 	err := f(ctx)
 	cancel()

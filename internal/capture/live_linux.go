@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	defaultRing = 8 << 20
+	defaultRing = 4 << 20 // half a second at 100 Mbit/s
 	maxRing     = 256 << 20
 	// A block is handed over when it is full or `latency` old, so many small ones bridge a longer absence of the reader: 128 of
 	// them a second.

@@ -17,6 +17,7 @@ import (
 	"github.com/cipherlens/cipherlens/internal/config"
 	"github.com/cipherlens/cipherlens/internal/conformance"
 	"github.com/cipherlens/cipherlens/internal/flow"
+	"github.com/cipherlens/cipherlens/internal/process"
 	"github.com/cipherlens/cipherlens/internal/state"
 )
 
@@ -43,10 +44,11 @@ type live struct {
 	awake    func() time.Duration // now().Awake, at less cost
 	open     func() (capture.Source, error)
 	list     func() ([]link, error) // the network interfaces
-	asked    chan *flow.Flow        // flows whose owner is to be resolved
+	asked    chan question          // flows whose owner was not found at once
 
 	mu          sync.Mutex // guards what follows, and each flow in table
 	table       *flow.Table
+	fresh       []*flow.Flow // opened by the packet that is being added
 	judge       func(*flow.Flow, *conformance.Conversation) conformance.Judgement
 	judgedUnder uint64 // the count of changes of the settings that judge was made of
 	kept        *alerts
@@ -93,7 +95,7 @@ func newLive(o Options, index *Index, approve func(context.Context, []Flow)) *li
 		index: index, settings: o.Settings, images: o.Images, approve: approve, log: o.Log, file: o.Alerts, fileless: o.AlertsLost, now: clock.Now,
 		open:   func() (capture.Source, error) { return capture.OpenLive(capture.LiveOptions{}) },
 		list:   interfaces,
-		owners: newOwners(index), asked: make(chan *flow.Flow, waitingOwners), kept: newAlerts(), alerted: map[*flow.Flow]*alerted{},
+		owners: newOwners(index, o.Sockets), asked: make(chan question, waitingOwners), kept: newAlerts(), alerted: map[*flow.Flow]*alerted{},
 	}
 	return l
 }
@@ -208,16 +210,25 @@ func (l *live) capture(ctx context.Context) error {
 		}
 	}()
 	var p capture.Packet
+	var followed time.Duration
 	for {
 		err := source.Next(&p)
 		l.mu.Lock()
-		l.table.Advance(int64(l.awake()))
+		now := l.awake()
+		l.table.Advance(int64(now))
 		if err == nil {
 			l.table.Add(&p)
-		} else {
+		}
+		if now-followed >= time.Second {
+			followed = now
 			l.follow()
 		}
+		fresh := l.fresh
+		l.fresh = l.fresh[:0]
 		l.mu.Unlock()
+		for _, f := range fresh {
+			l.askAtOnce(f)
+		}
 		if errors.Is(err, io.EOF) {
 			return errors.New("the capture ended")
 		}
@@ -242,25 +253,43 @@ func (l *live) follow() {
 	}
 }
 
-// opened asks for a new flow's owner; the table calls it, so it must not wait.
-func (l *live) opened(f *flow.Flow) {
+// opened notes a new flow; the table calls it, so it must not wait.
+func (l *live) opened(f *flow.Flow) { l.fresh = append(l.fresh, f) }
+
+// askAtOnce asks for a new flow's owner before the next packet is looked at: a process that lives for a moment may be gone when another thread has
+// its turn. What takes longer is left to resolve.
+func (l *live) askAtOnce(f *flow.Flow) {
+	answer := l.own(f, true)
+	if answer == process.Found {
+		return
+	}
 	select {
-	case l.asked <- f:
+	case l.asked <- question{f: f}.later(answer):
 	default:
 		l.unasked.Add(1)
-		f.Owner = l.owners.stated(f.Process)
+		l.disown(f)
 	}
 }
 
 // askAgain is when to ask again for an owner that was not found: soon, for a look at all processes may have been put off, and later, for a
 // socket that did not belong to anyone yet.
-var askAgain = []time.Duration{5 * time.Millisecond, 20 * time.Millisecond, 100 * time.Millisecond, 400 * time.Millisecond}
+var askAgain = []time.Duration{10 * time.Millisecond, 30 * time.Millisecond, 100 * time.Millisecond, 400 * time.Millisecond}
 
 // question is a flow that waits for its owner.
 type question struct {
 	f     *flow.Flow
 	asked int
 	next  time.Time
+}
+
+// later is the question to be asked again: only once, and not soon, where the system does not know the socket.
+func (q question) later(answer process.Answer) question {
+	if answer == process.NoSocket {
+		q.asked = len(askAgain) - 1
+	}
+	q.next = time.Now().Add(askAgain[q.asked])
+	q.asked++
+	return q
 }
 
 // resolve finds the owners of flows.
@@ -275,13 +304,13 @@ func (l *live) resolve(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case f := <-l.asked:
-			if waiting = l.ask(waiting, question{f: f}); len(waiting) == 1 {
+		case q := <-l.asked:
+			if waiting = append(waiting, q); len(waiting) == 1 {
 				tick.Reset(askAgain[0])
 			}
 		case now := <-tick.C:
 			due := waiting
-			waiting = nil
+			waiting = waiting[:0]
 			for _, q := range due {
 				if q.next.After(now) {
 					waiting = append(waiting, q)
@@ -295,33 +324,37 @@ func (l *live) resolve(ctx context.Context) {
 
 // ask asks once, and puts the question back when there is no answer yet.
 func (l *live) ask(waiting []question, q question) []question {
-	if l.own(q.f) {
+	answer := l.own(q.f, false)
+	if answer == process.Found {
 		return waiting
 	}
 	if q.asked == len(askAgain) || len(waiting) >= waitingOwners {
 		l.unowned.Add(1)
-		l.mu.Lock()
-		q.f.Owner = l.owners.stated(q.f.Process)
-		l.mu.Unlock()
+		l.disown(q.f)
 		return waiting
 	}
-	q.next = time.Now().Add(askAgain[q.asked])
-	q.asked++
-	return append(waiting, q)
+	return append(waiting, q.later(answer))
+}
+
+// disown gives up the search for a flow's owner: what the capture stated is all there is.
+func (l *live) disown(f *flow.Flow) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f.Owner = l.owners.stated(f.Process)
 }
 
 // own resolves one flow's owner, outside the table's lock.
-func (l *live) own(f *flow.Flow) bool {
+func (l *live) own(f *flow.Flow, quick bool) process.Answer {
 	l.mu.Lock()
 	said, known := f.Process, f.Owner != nil
 	where := socketOf(f)
 	l.mu.Unlock()
 	if known {
-		return true
+		return process.Found
 	}
-	owner := l.owners.find(said, where)
+	owner, answer := l.owners.find(said, where, quick)
 	if owner == nil {
-		return false
+		return answer
 	}
 	l.resolved.Add(1)
 	l.mu.Lock()
@@ -333,7 +366,7 @@ func (l *live) own(f *flow.Flow) bool {
 			l.talkers.add(owner.Path)
 		}
 	}
-	return true
+	return process.Found
 }
 
 // rest is how long a flow must be silent before an alert that more bytes could take back is shown.
