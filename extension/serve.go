@@ -35,10 +35,7 @@ type serveOptions struct {
 
 // memoryBeside is what the process may need beside memory_budget, by Go's own count: tables of jobs and executables, and what a query needs for a
 // moment.
-const memoryBeside = 12 << 20
-
-// collectPercent is how much garbage there may be, in percent of what lives. Collecting early costs little here: what lives is mostly bytes.
-const collectPercent = 20
+const memoryBeside = 8 << 20
 
 // serveHost is extension mode on this host. What needs root is opened first, then what is not needed of it is given up, and only then anything is
 // looked at that others wrote.
@@ -47,7 +44,6 @@ func serveHost(ctx context.Context, o serveOptions, log *slog.Logger) error {
 	path := o.stateFile(settings.Current())
 	o.confine(path, log)
 	debug.SetMemoryLimit(int64(settings.Current().MemoryBudget) + memoryBeside)
-	debug.SetGCPercent(collectPercent)
 	file, lost := openState(path, log)
 	if file != nil {
 		defer func() { _ = file.Close() }()

@@ -25,7 +25,7 @@ const maxSnaplen = 64 << 10
 
 // latency is how long the kernel may keep a packet to itself to hand over several at once. Owners are asked for when the
 // packet is seen, and processes that live 50 ms should still be there.
-const latency = 8 * time.Millisecond
+const latency = 10 * time.Millisecond
 
 // withDefaults fills in what is not set.
 func (o LiveOptions) withDefaults(buffer int) LiveOptions {

@@ -44,7 +44,7 @@ type live struct {
 	awake    func() time.Duration // now().Awake, at less cost
 	open     func() (capture.Source, error)
 	list     func() ([]link, error) // the network interfaces
-	asked    chan question          // flows whose owner was not found at once
+	waiting  questions              // flows whose owner was not found at once
 
 	mu          sync.Mutex // guards what follows, and each flow in table
 	table       *flow.Table
@@ -95,7 +95,7 @@ func newLive(o Options, index *Index, approve func(context.Context, []Flow)) *li
 		index: index, settings: o.Settings, images: o.Images, approve: approve, log: o.Log, file: o.Alerts, fileless: o.AlertsLost, now: clock.Now,
 		open:   func() (capture.Source, error) { return capture.OpenLive(capture.LiveOptions{}) },
 		list:   interfaces,
-		owners: newOwners(index, o.Sockets), asked: make(chan question, waitingOwners), kept: newAlerts(), alerted: map[*flow.Flow]*alerted{},
+		owners: newOwners(index, o.Sockets), waiting: questions{wake: make(chan struct{}, 1), asleep: true}, kept: newAlerts(), alerted: map[*flow.Flow]*alerted{},
 	}
 	return l
 }
@@ -263,9 +263,7 @@ func (l *live) askAtOnce(f *flow.Flow) {
 	if answer == process.Found {
 		return
 	}
-	select {
-	case l.asked <- question{f: f}.later(answer):
-	default:
+	if !l.waiting.add(question{f: f}.later(answer)) {
 		l.unasked.Add(1)
 		l.disown(f)
 	}
@@ -273,7 +271,7 @@ func (l *live) askAtOnce(f *flow.Flow) {
 
 // askAgain is when to ask again for an owner that was not found: soon, for a look at all processes may have been put off, and later, for a
 // socket that did not belong to anyone yet.
-var askAgain = []time.Duration{10 * time.Millisecond, 30 * time.Millisecond, 100 * time.Millisecond, 400 * time.Millisecond}
+var askAgain = []time.Duration{20 * time.Millisecond, 40 * time.Millisecond, 100 * time.Millisecond, 400 * time.Millisecond}
 
 // question is a flow that waits for its owner.
 type question struct {
@@ -292,48 +290,82 @@ func (q question) later(answer process.Answer) question {
 	return q
 }
 
-// resolve finds the owners of flows.
-func (l *live) resolve(ctx context.Context) {
-	var waiting []question
-	tick := time.NewTicker(askAgain[0])
-	defer tick.Stop()
-	for {
-		if len(waiting) == 0 {
-			tick.Stop() // a quiet host is not to be woken
+// questions wait for their time. Who adds one wakes resolve only when it sleeps: on a busy host it looks often enough by itself.
+type questions struct {
+	wake chan struct{}
+
+	mu     sync.Mutex
+	list   []question
+	asleep bool
+}
+
+// add puts a question to the others; false when there are too many.
+func (w *questions) add(q question) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.list) >= waitingOwners {
+		return false
+	}
+	w.list = append(w.list, q)
+	if w.asleep {
+		w.asleep = false
+		w.wake <- struct{}{} // has room: resolve has taken the last one before it went to sleep
+	}
+	return true
+}
+
+// due takes the questions whose time has come. With none left at all, resolve goes to sleep.
+func (w *questions) due(now time.Time, to []question) (due []question, asleep bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	rest := w.list[:0]
+	for _, q := range w.list {
+		if q.next.After(now) {
+			rest = append(rest, q)
+		} else {
+			to = append(to, q)
 		}
+	}
+	clear(w.list[len(rest):])
+	w.list = rest
+	w.asleep = len(rest)+len(to) == 0
+	return to, w.asleep
+}
+
+// resolve finds the owners of flows that were not found at once.
+func (l *live) resolve(ctx context.Context) {
+	tick := time.NewTicker(askAgain[0])
+	tick.Stop() // a quiet host is not to be woken
+	defer tick.Stop()
+	var due []question
+	for {
 		select {
 		case <-ctx.Done():
 			return
-		case q := <-l.asked:
-			if waiting = append(waiting, q); len(waiting) == 1 {
-				tick.Reset(askAgain[0])
-			}
+		case <-l.waiting.wake:
+			tick.Reset(askAgain[0])
 		case now := <-tick.C:
-			due := waiting
-			waiting = waiting[:0]
+			var asleep bool
+			if due, asleep = l.waiting.due(now, due[:0]); asleep {
+				tick.Stop()
+			}
 			for _, q := range due {
-				if q.next.After(now) {
-					waiting = append(waiting, q)
-				} else {
-					waiting = l.ask(waiting, q)
-				}
+				l.ask(q)
 			}
 		}
 	}
 }
 
 // ask asks once, and puts the question back when there is no answer yet.
-func (l *live) ask(waiting []question, q question) []question {
+func (l *live) ask(q question) {
 	answer := l.own(q.f, false)
 	if answer == process.Found {
-		return waiting
+		return
 	}
-	if q.asked == len(askAgain) || len(waiting) >= waitingOwners {
+	if q.asked == len(askAgain) || !l.waiting.add(q.later(answer)) {
 		l.unowned.Add(1)
 		l.disown(q.f)
-		return waiting
 	}
-	return append(waiting, q.later(answer))
 }
 
 // disown gives up the search for a flow's owner: what the capture stated is all there is.

@@ -51,7 +51,7 @@ func startExtension(ctx context.Context, program, socket string) (*core, error) 
 	if err := host.Serve(socket); err != nil {
 		return nil, err
 	}
-	c := &core{host: host, cmd: exec.Command(program, "--socket", socket, "--timeout", "10", "--interval", "3")}
+	c := &core{host: host, cmd: exec.Command(program, "--socket", socket, "--timeout", "10", "--interval", "3", "--state", filepath.Join(filepath.Dir(socket), "alerts"))}
 	c.cmd.Stdout, c.cmd.Stderr = &c.log, &c.log
 	c.cmd.Env = append(os.Environ(), "CIPHERLENS_CONFIG="+filepath.Join(filepath.Dir(socket), "none.yaml"))
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
