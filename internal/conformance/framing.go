@@ -343,20 +343,30 @@ func (s *search) explains(f *framing, need int) (told int, ok bool) {
 
 // unit walks through one unit; it fails unless the last message ends where the bytes end, or, where cut is allowed, beyond.
 func (t *tally) unit(f *framing, b []byte, ends []int, cut bool) bool {
+	known, least := 0, f.position+f.width
 	for at := 0; at < len(b) && t.parts < maxFramed; t.parts++ {
-		n, foretold := f.next(b[at:], cut)
-		if n == 0 {
+		v := f.value(b[at:])
+		n := v + f.extra
+		foretold := v >= 0 && n <= len(b)-at
+		switch {
+		case v >= 0 && n < least:
+			return false
+		case foretold:
+		case cut:
+			n = len(b) - at
+		default:
 			return false
 		}
 		at += n
-		for ; len(ends) > 0 && ends[0] < at; ends = ends[1:] {
+		for known < len(ends) && ends[known] < at {
+			known++
 			t.misses++
 		}
 		if t.misses > t.spare {
 			return false // too few are left to be foretold
 		}
-		if len(ends) > 0 && ends[0] == at && foretold {
-			ends = ends[1:]
+		if known < len(ends) && ends[known] == at && foretold {
+			known++
 			t.hit(n)
 		}
 	}
