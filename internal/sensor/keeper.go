@@ -172,9 +172,10 @@ func (l *live) removed(f *flow.Flow) {
 	if a == nil {
 		return
 	}
+	carries, _ := l.carrying(f)
 	delete(l.alerted, f)
 	switch {
-	case !f.Alert(), a.carriage.carries:
+	case !f.Alert(), carries:
 		l.takeBack(f, a)
 	case a.put && a.seen == f.LastSeen && a.key.verdict == f.Judgement.Verdict:
 	case len(l.leaving) < maxAlerts:

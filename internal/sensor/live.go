@@ -142,17 +142,22 @@ func (l *live) run(ctx context.Context) {
 			return
 		}
 		l.log.Warn("no live capture", "error", err, "retry", retryCapture)
-		l.mu.Lock()
-		if l.source != nil {
-			l.lost++
-		}
-		l.source, l.failed = nil, err
-		l.mu.Unlock()
+		l.ended(err)
 		select {
 		case <-time.After(retryCapture):
 		case <-ctx.Done():
 		}
 	}
+}
+
+// ended notes why a capture ended, or could not be had.
+func (l *live) ended(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.source != nil {
+		l.lost++
+	}
+	l.source, l.failed = nil, err
 }
 
 // keepIndex builds the index of jobs and applications, and builds it again from time to time: software comes and goes.
@@ -346,8 +351,8 @@ func settled(j *conformance.Judgement, ended bool, silent time.Duration) bool {
 
 // settled says so of a flow, whose owner must have been looked for as well: it is part of the alert. The lock must be held.
 func (l *live) settled(f *flow.Flow) bool {
-	_, unsure := l.carrying(f)
-	return settled(&f.Judgement, f.Ended, l.table.Silent(f)) && f.Owner != nil && l.labelled && !unsure
+	carries, unsure := l.carrying(f)
+	return settled(&f.Judgement, f.Ended, l.table.Silent(f)) && f.Owner != nil && l.labelled && !carries && !unsure
 }
 
 // convert copies a flow with its owner; the lock must be held.
