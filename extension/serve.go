@@ -36,9 +36,14 @@ type serveOptions struct {
 // moment.
 const memoryBeside = 24 << 20
 
-// serveHost is extension mode on this host. What needs root is opened first, then what is not needed of it is given up, and only then anything is
-// looked at that others wrote.
+// serveHost is extension mode on this host.
 func serveHost(ctx context.Context, o serveOptions, log *slog.Logger) error {
+	return onHost(o, log, func(b *bench) error { return serve(ctx, o, b, log) })
+}
+
+// onHost runs f with the bench of this host. What needs root is opened first, then what is not needed of it is given up, and only then anything is
+// looked at that others wrote.
+func onHost(o serveOptions, log *slog.Logger, f func(*bench) error) error {
 	settings := config.NewStore(config.Path())
 	path := o.stateFile(settings.Current())
 	o.confine(path, log)
@@ -54,7 +59,7 @@ func serveHost(ctx context.Context, o serveOptions, log *slog.Logger) error {
 		return err
 	}
 	defer b.Close()
-	return serve(ctx, o, b, log)
+	return f(b)
 }
 
 // serve registers with osquery and answers until osquery or the system ends it.
