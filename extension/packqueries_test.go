@@ -79,7 +79,8 @@ func foundMac() *madeHost {
 	short.Judgement.Sample.N = 24
 	approved := flowTo("198.51.100.42:5222", sensor.Owner{PID: 301, Path: "/Library/Agent/agent"}, conformance.Random, 700)
 	approved.AllowlistRule = "messenger"
-	m.flows = append(m.flows, short, approved)
+	deleted := flowTo("198.51.100.43:9002", sensor.Owner{PID: 513, Path: "/private/tmp/gone", Name: "gone"}, conformance.Random, 800)
+	m.flows = append(m.flows, short, approved, deleted)
 	m.jobs = append(m.jobs, daemon(implantLabel, implantPath), daemon("com.example.second", "/usr/local/bin/second"))
 	m.processes = append(m.processes, processOf(511, 1, implantPath, implantLabel), processOf(512, 511, "/usr/local/bin/second", ""))
 	build := adHoc("updated", "b3")
@@ -289,14 +290,15 @@ func TestWhatQueriesShow(t *testing.T) {
 	}{
 		{"an0402/detection", "", foundMac(), 1, map[string]string{"severity": "high", "reasons": "launchd_job,signature_adhoc,apple_symmetric_api,random", "persistence": "keep_alive",
 			"plist_path": implantPlist, "provider": "commoncrypto", "why": "random after 4 clear bytes", "exception_key": cdhash + " to " + implantRemote + " port 8443"}},
-		{"an0402/flows", "", foundMac(), 6, map[string]string{"lopsided": "1", "regular": "1", "contacts": "6", "contact_gap": "60.0", "contact_jitter": "0.0", "strong_symmetric": "1"}},
+		{"an0402/flows", "", foundMac(), 7, map[string]string{"lopsided": "1", "regular": "1", "contacts": "6", "contact_gap": "60.0", "contact_jitter": "0.0", "strong_symmetric": "1"}},
 		{"an0402/jobs", "", foundMac(), 1, map[string]string{"label": implantLabel, "exception_key": "path:" + implantPath}},
-		{"an0402-hunt/random", "", foundMac(), 9, map[string]string{"notes": "midstream,no_owner,no_crypto_seen", "remote_address": "198.51.100.40", "exception_key": ""}},
-		{"an0402-hunt/random", "", foundMac(), 9, map[string]string{"notes": "short,no_owner,no_crypto_seen", "process_name": "x"}},
-		{"an0402-hunt/random", "", foundMac(), 9, map[string]string{"notes": "allowlisted,no_crypto_seen", "allowlist_rule": "messenger", "exception_key": "signing:EXAMPLE123:com.example.agent to 198.51.100.42 port 5222"}},
+		{"an0402-hunt/random", "", foundMac(), 10, map[string]string{"notes": "midstream,no_owner,no_crypto_seen", "remote_address": "198.51.100.40", "exception_key": ""}},
+		{"an0402-hunt/random", "", foundMac(), 10, map[string]string{"notes": "short,no_owner,no_crypto_seen", "process_name": "x"}},
+		{"an0402-hunt/random", "", foundMac(), 10, map[string]string{"notes": "allowlisted,no_crypto_seen", "allowlist_rule": "messenger", "exception_key": "signing:EXAMPLE123:com.example.agent to 198.51.100.42 port 5222"}},
+		{"an0402-hunt/random", "", foundMac(), 10, map[string]string{"notes": "executable_gone,no_crypto_seen", "path": "/private/tmp/gone", "exception_key": "path:/private/tmp/gone to 198.51.100.43 port 9002"}},
 		{"an0402-hunt/regular", "", foundMac(), 1, map[string]string{"contacts": "6", "contact_gap": "60.0", "path": implantPath, "strong_symmetric": "1"}},
-		{"an0402-egress/outbound", "", foundMac(), 3, map[string]string{"identity": cdhash, "remote_port": "8443", "verdict": "random", "profile": "no_profile", "flows": "6", "bytes_out": "480000"}},
-		{"an0402-egress/seen", "", foundMac(), 2, map[string]string{"identity": cdhash, "remote_port": "8443", "profile": "no_profile", "exception_key": cdhash + " port 8443"}},
+		{"an0402-egress/outbound", "", foundMac(), 4, map[string]string{"identity": cdhash, "remote_port": "8443", "verdict": "random", "profile": "no_profile", "flows": "6", "bytes_out": "480000"}},
+		{"an0402-egress/seen", "", foundMac(), 3, map[string]string{"identity": cdhash, "remote_port": "8443", "profile": "no_profile", "exception_key": cdhash + " port 8443"}},
 		{"an0402-coverage/host", "", foundMac(), 1, map[string]string{"platform": "darwin", "state": "blind", "essential": "blind", "capture": "blind", "jobs": "ok", "items": "6", "items_ok": "5", "blind": "capture", "degraded": ""}},
 		{"an0402-coverage/host", "", benignLinux(), 1, map[string]string{"platform": "linux", "state": "ok", "essential": "ok", "full_disk_access": "", "items_ok": "6", "blind": ""}},
 		{"an0402-coverage/items", "", foundMac(), 6, map[string]string{"platform": "darwin", "name": "capture", "ok": "0", "degraded": "0", "blind": "1"}},

@@ -37,7 +37,7 @@ func openState(path string, log *slog.Logger) (*state.File, error) {
 
 // confine makes the file system read-only for us, but for the folders of our two files. It may start this program anew.
 func (o *serveOptions) confine(state string, log *slog.Logger) {
-	writable := []string{filepath.Dir(o.socket)}
+	writable := []string{socketFolder(o.socket)}
 	if state != "" {
 		folder := filepath.Dir(state)
 		_ = os.Mkdir(folder, 0o700) // opening the file says what is wrong

@@ -54,7 +54,7 @@ func TestWarehouse(t *testing.T) {
 		a := s.askText("SELECT count() AS parts, sum(rows) AS kept, sum(bytes) AS disk FROM system.parts WHERE active AND database = 'cipherlens' AND table = '" + table + "'")
 		t.Logf("%s: %v rows, %v bytes on disk", table, a.Data[0]["kept"], a.Data[0]["disk"])
 	}
-	compareWithBaseline(t, f, log)
+	compareWithBaseline(t, s, log)
 }
 
 // batchLines is how many lines one INSERT has: enough that parts stay few, few enough that the views' work on them stays small.
@@ -155,7 +155,7 @@ func (f *fleet) checkCoverage(t *testing.T, got []map[string]any) {
 	}
 	want := map[string]map[string]int{}
 	for _, s := range f.states {
-		state := s.state
+		state := s.essential
 		if s.at.Before(newest.Add(-24 * time.Hour)) {
 			state = "silent"
 		}
@@ -164,10 +164,13 @@ func (f *fleet) checkCoverage(t *testing.T, got []map[string]any) {
 		}
 		want[s.platform]["hosts"]++
 		want[s.platform][state]++
+		if state != "silent" && s.state == "ok" {
+			want[s.platform]["all_ok"]++
+		}
 	}
 	require.Len(t, got, len(want))
 	for _, r := range got {
-		for _, column := range []string{"hosts", "ok", "degraded", "blind", "silent"} {
+		for _, column := range []string{"hosts", "ok", "degraded", "blind", "silent", "all_ok"} {
 			require.Equal(t, strconv.Itoa(want[r["platform"].(string)][column]), r[column], "%s of %s", column, r["platform"])
 		}
 	}

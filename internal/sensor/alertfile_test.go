@@ -130,6 +130,7 @@ func (h *host) alert(owner Owner, local, remote string) {
 			f.Owner = &owner
 		}
 	}
+	h.fresh = nil
 	h.judge = was
 }
 
