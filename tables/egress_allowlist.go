@@ -2,6 +2,8 @@ package tables
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -18,7 +20,7 @@ type Rules interface {
 func CryptoEgressAllowlist(source Rules) Definition {
 	return Definition{
 		Name:        "crypto_egress_allowlist",
-		Description: "One allowlist rule: who may talk how to where, approved by whom, why, until when, how often it matched. A rule that could not be read is a row with error.",
+		Description: "One allowlist rule: who may talk how to where, approved by whom, why, until when, how often it matched. A rule that could not be read is a row with error. At most 10,000 rules are listed, those with a weakness first.",
 		Examples:    []string{"SELECT name, source, weakness FROM crypto_egress_allowlist WHERE weakness <> '' OR matches = 0"},
 		Columns: []table.ColumnDefinition{
 			text("name", "Name of the rule"),
@@ -43,20 +45,47 @@ func CryptoEgressAllowlist(source Rules) Definition {
 			text("error", "What is wrong with a rule or file that was left out"),
 		},
 		Rows: func(_ context.Context, _ Query) ([]Row, error) {
-			now := time.Now()
 			rules, problems := source.Rules()
-			rows := make([]Row, 0, len(rules)+len(problems))
-			for _, rule := range rules {
-				rows = append(rows, ruleRow(rule, now))
-			}
-			for _, err := range problems {
-				r := Row{}
-				r.Errors(err)
-				rows = append(rows, r)
-			}
-			return rows, nil
+			return allowlistRows(rules, problems, time.Now()), nil
 		},
 	}
+}
+
+// maxRuleRows bounds the rows of crypto_egress_allowlist: 100,000 rules as rows would take more memory than all else here together.
+const maxRuleRows = 10_000
+
+// allowlistRows lists rules in their order, and what is wrong with their sources. Of too many rules those come first that have a weakness, then those that
+// have matched, and the rest is counted in one more row.
+func allowlistRows(rules []*allowlist.Rule, problems []error, now time.Time) []Row {
+	if left := len(rules) - maxRuleRows; left > 0 {
+		rank := func(r *allowlist.Rule) int {
+			count, _ := r.Matches()
+			switch {
+			case r.Weakness(now) != "":
+				return 0
+			case count > 0:
+				return 1
+			}
+			return 2
+		}
+		ranks := make(map[*allowlist.Rule]int, len(rules))
+		for _, r := range rules {
+			ranks[r] = rank(r)
+		}
+		slices.SortStableFunc(rules, func(a, b *allowlist.Rule) int { return ranks[a] - ranks[b] })
+		rules = rules[:maxRuleRows]
+		problems = append(slices.Clone(problems), fmt.Errorf("%d more rules are in force and not listed", left))
+	}
+	rows := make([]Row, 0, len(rules)+len(problems))
+	for _, rule := range rules {
+		rows = append(rows, ruleRow(rule, now))
+	}
+	for _, err := range problems {
+		r := Row{}
+		r.Errors(err)
+		rows = append(rows, r)
+	}
+	return rows
 }
 
 func ruleRow(rule *allowlist.Rule, now time.Time) Row {

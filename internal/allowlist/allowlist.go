@@ -39,7 +39,7 @@ type Rule struct {
 
 	prefixes  []netip.Prefix
 	until     int64 // unix seconds from which it holds no more; 0: never
-	loaded    time.Time
+	loaded    int64 // unix seconds
 	shadow    *Rule // an earlier rule that covers all that this one does
 	matches   atomic.Uint64
 	lastMatch atomic.Int64
@@ -112,7 +112,7 @@ const shortSource = "allowed_crypto_processes"
 // NewSet makes a Set. A rule whose name is taken, or that says the same as an earlier one, is left out and reported.
 func NewSet(rules []*Rule) (*Set, []error) {
 	s := &Set{}
-	now := time.Now()
+	now := time.Now().Unix()
 	var errs []error
 	names := make(map[string]*Rule, len(rules))
 	said := newSaid(len(rules))
@@ -155,8 +155,10 @@ func Load(store *config.Store) (*Set, []error) {
 	if err != nil {
 		errs = append(errs, fmt.Errorf("allowlist: %w", err))
 	}
+	defer slowly(files)()
 	more, bad := ReadFiles(files)
 	set, left := NewSet(append(rules, more...))
+	makeRoom(len(set.rules))
 	return set, slices.Concat(errs, bad, left)
 }
 

@@ -43,7 +43,7 @@ func (r *Rule) Weakness(now time.Time) string {
 	if r.ApprovedBy == "" && r.Source != shortSource {
 		found = append(found, "approved_by is empty: nobody has approved it")
 	}
-	if age := now.Sub(r.loaded); r.matches.Load() == 0 && !r.loaded.IsZero() && age >= unused {
+	if age := now.Sub(time.Unix(r.loaded, 0)); r.matches.Load() == 0 && r.loaded != 0 && age >= unused {
 		found = append(found, fmt.Sprintf("has matched nothing in the %d days since it was loaded", int(age.Hours()/24)))
 	}
 	return strings.Join(found, "; ")
