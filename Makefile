@@ -6,7 +6,7 @@ EXT          = build/cipherlens.ext
 
 export CGO_ENABLED = 0
 
-.PHONY: all build demo test lint cross generate corpus samples bench bench-linkage bench-flows bench-packs bench-report emulation emulate emulate-quick fuzz dist dist-test clean warehouse
+.PHONY: all build demo test lint cross generate corpus samples bench bench-linkage bench-flows bench-packs bench-report emulation emulate emulate-quick evaluate fuzz dist dist-test clean warehouse
 all: build
 
 ## build: the extension, build/cipherlens.ext
@@ -96,6 +96,11 @@ emulation:
 	@mkdir -p $(EMULATION)
 	cd testdata/emulation && $(GO) build -trimpath -o ../../$(EMULATION)/ ./peer ./benign ./campaign
 	cd testdata/emulation && $(GO) build -trimpath -tags plain -o ../../$(EMULATION)/peer-plain ./peer && $(GO) build -trimpath -tags plain -o ../../$(EMULATION)/benign-plain ./benign
+	cd testdata && $(GO) build -trimpath -o ../$(EMULATION)/ ./annotate
+	cd testdata/emulation && for name in frp poseidon-tcp; do \
+		GOOS=darwin GOARCH=arm64 $(GO) build -trimpath -tags plain -ldflags=-buildid=$$name -o ../../$(EMULATION)/peer-darwin-$$name ./peer || exit 1; done
+	cd testdata/emulation && for name in sliver-http sliver-mtls; do \
+		GOOS=darwin GOARCH=arm64 $(GO) build -trimpath -ldflags=-buildid=$$name -o ../../$(EMULATION)/peer-darwin-$$name ./peer || exit 1; done
 
 ## emulate: emulated implants and real benign programs, live under the sensor; writes docs/detection-report.md. Needs root; EMULATE_FLAGS=-install for the programs, OSQUERYD for a real osqueryd
 EMULATE_RUNS  ?= 5
@@ -111,6 +116,12 @@ emulate-quick: build emulation
 ## warehouse: the result logs of 10,000 made hosts and 30 days in ClickHouse: loaded, asked, compared, with what each query costs at 1,000, 3,000 and 10,000
 warehouse: build
 	WAREHOUSE_HOSTS=10000 $(GO) test -count=1 -v -run '^TestWarehouse$$' -timeout 60m ./fleet/warehouse
+
+## evaluate: detection against false alarms over the threshold, for each length of sample: build/evaluate/roc-*.tsv, .svg and .png; labelled captures where ../shared/corpus is
+evaluate:
+	@mkdir -p $(EMULATION)
+	cd testdata/emulation && $(GO) build -trimpath -o ../../$(EMULATION)/ ./evaluate
+	$(EMULATION)/evaluate
 
 ## fuzz: every fuzz target for FUZZTIME (a minute)
 FUZZTIME ?= 1m

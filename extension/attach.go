@@ -7,12 +7,11 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
-
-	"github.com/cipherlens/cipherlens/internal/config"
 )
 
 // How long to wait before the next attempt: at first, at most, and after which time of being attached the wait starts anew. osqueryd's own watcher
@@ -38,20 +37,48 @@ for the socket, attaches, and attaches again whenever osqueryd is gone or has dr
 				return fmt.Errorf("attach: --socket: %q: %w", o.socket, err)
 			}
 			log := newLogger(cmd.ErrOrStderr(), slog.LevelInfo, o.verbose)
-			b, err := newBench(benchOptions{root: "/", live: true, settings: config.NewStore(config.Path()), log: log})
-			if err != nil {
-				return err
-			}
-			defer b.Close()
 			o.timeout, o.interval = attachTimeout, checkEvery
-			return whileSensing(cmd.Context(), b, log, func(ctx context.Context) error { return keepAttached(ctx, o, b, log) })
+			if !waitForFolder(cmd.Context(), socketFolder(o.socket), log) {
+				return nil
+			}
+			return onHost(o, log, func(b *bench) error {
+				return whileSensing(cmd.Context(), b, log, func(ctx context.Context) error { return keepAttached(ctx, o, b, log) })
+			})
 		},
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.socket, "socket", "", "osquery's extension socket, or a pattern for it")
 	f.BoolVar(&o.verbose, "verbose", false, "log more")
+	f.StringVar(&o.state, "state", "", "file that keeps alerts over a restart, or none (default: the setting state_file)")
 	_ = cmd.MarkFlagRequired("socket")
 	return cmd
+}
+
+// socketFolder is the folder that a socket, or all that a pattern means, is in.
+func socketFolder(pattern string) string {
+	folder := filepath.Dir(pattern)
+	for strings.ContainsAny(folder, `*?[\`) {
+		folder = filepath.Dir(folder)
+	}
+	return folder
+}
+
+// waitForFolder waits until the folder is there, which it must be before the rest of the file system is made read-only; false when ctx ends first.
+func waitForFolder(ctx context.Context, folder string, log *slog.Logger) bool {
+	for wait, said := firstWait, false; ctx.Err() == nil; wait = nextWait(wait) {
+		if info, err := os.Stat(folder); err == nil && info.IsDir() {
+			return true
+		}
+		if !said {
+			log.Info("not attached", "reason", "no folder "+folder)
+			said = true
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(wait):
+		}
+	}
+	return false
 }
 
 // keepAttached attaches to osquery again and again, until ctx ends.

@@ -17,7 +17,7 @@ import (
 
 // attach starts "cipherlens.ext attach".
 func attach(t *testing.T, socket string) *child {
-	e := &child{cmd: exec.Command("cipherlens.ext", "attach", "--socket", socket, "--verbose"), log: &safeBuffer{}, done: make(chan error, 1)}
+	e := &child{cmd: exec.Command("cipherlens.ext", "attach", "--socket", socket, "--verbose", "--state", filepath.Join(t.TempDir(), "alerts")), log: &safeBuffer{}, done: make(chan error, 1)}
 	e.cmd.Stdout, e.cmd.Stderr = e.log, e.log
 	e.cmd.Env = append(os.Environ(), "CIPHERLENS_CONFIG="+filepath.Join(t.TempDir(), "none.yaml"))
 	require.NoError(t, e.cmd.Start())
@@ -90,6 +90,7 @@ func TestAttachEndsAtOnce(t *testing.T) {
 		until  string
 	}{
 		{"no socket", func(*testing.T, string) {}, "no socket there"},
+		{"no folder", func(t *testing.T, path string) { require.NoError(t, os.Remove(filepath.Dir(path))) }, "no folder"},
 		{"nobody listens", func(t *testing.T, path string) {
 			l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 			require.NoError(t, err)
@@ -151,6 +152,14 @@ func TestFindSocket(t *testing.T) {
 	require.NoError(t, os.Lchown(names[0], 65534, 65534))
 	_, err = findSocket(filepath.Join(dir, "osquery*.sock"))
 	require.ErrorContains(t, err, "neither root nor us")
+}
+
+func TestSocketFolder(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, "/var/osquery", socketFolder("/var/osquery/osquery.em"))
+	require.Equal(t, "/var/kolide-k2/k2device.kolide.com", socketFolder("/var/kolide-k2/k2device.kolide.com/osquery*.sock"))
+	require.Equal(t, "/var", socketFolder("/var/kolide*/?/osquery.sock"))
+	require.Equal(t, ".", socketFolder("osquery.sock"))
 }
 
 func TestWaitsGrow(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"github.com/cipherlens/cipherlens/internal/image"
 	"github.com/cipherlens/cipherlens/internal/rootfs"
 	"github.com/cipherlens/cipherlens/internal/sensor"
+	"github.com/cipherlens/cipherlens/internal/state"
 	"github.com/cipherlens/cipherlens/tables"
 )
 
@@ -21,6 +22,10 @@ type benchOptions struct {
 	log      *slog.Logger
 	progress func(sensor.Progress) // called while captures are read; may be nil
 	inspect  sensor.Inspector      // looks on while captures are judged; may be nil
+
+	alerts     *state.File            // where live alerts outlast a restart; nil without
+	alertsLost error                  // why there is none although there should be one
+	privileges func() sensor.Coverage // which rights are left; may be nil
 }
 
 // bench is everything wired together: one analysed host, its sensor, its tables.
@@ -37,7 +42,8 @@ func newBench(o benchOptions) (*bench, error) {
 		return nil, err
 	}
 	images := image.NewAnalyzer(root)
-	s := sensor.New(sensor.Options{Root: root, Captures: o.captures, Live: o.live, Settings: o.settings, Images: images, Log: o.log, Progress: o.progress, Inspect: o.inspect})
+	s := sensor.New(sensor.Options{Root: root, Captures: o.captures, Live: o.live, Settings: o.settings, Images: images, Log: o.log, Progress: o.progress, Inspect: o.inspect,
+		Alerts: o.alerts, AlertsLost: o.alertsLost, Privileges: o.privileges})
 	evidence := tables.Trusting(images, func() []string { return o.settings.Current().TrustedCryptoLibs })
 	b := &bench{root: root, settings: o.settings, sensor: s}
 	for _, p := range tables.Plugins(o.log,

@@ -9,3 +9,4 @@ var errLinux = errors.New("network namespaces are Linux's")
 
 func implant() error           { return errLinux }
 func inNamespace(string) error { return errLinux }
+func restarted(string) error   { return errLinux }

@@ -64,6 +64,7 @@ Without osquery, its commands look at capture files, at a mounted macOS volume, 
 	f.UintVar(&timeout, "timeout", 3, "seconds to wait for osquery")
 	f.UintVar(&interval, "interval", 3, "seconds between pings to osquery")
 	f.BoolVar(&o.verbose, "verbose", false, "log more")
+	f.StringVar(&o.state, "state", "", "file that keeps alerts over a restart, or none (default: the setting state_file)")
 	root.CompletionOptions.HiddenDefaultCmd = true
 	for _, command := range commands {
 		root.AddCommand(command())
@@ -75,7 +76,7 @@ Without osquery, its commands look at capture files, at a mounted macOS volume, 
 var commands = []func() *cobra.Command{
 	newSpecCommand, newAttachCommand,
 	newRunCommand, newQueryCommand, newFlowsCommand, newReportCommand, newVersionCommand,
-	newAllowlistCommand,
+	newAllowlistCommand, newBaselineCommand,
 }
 
 // newLogger logs from level on, or everything.

@@ -25,6 +25,7 @@ func TestMain(m *testing.M) {
 		"replaying.ext":   func() { os.Exit(replaying(os.Args[1:])) },
 		"implant.ext":     func() { exit(implant()) },
 		"namespace.ext":   func() { exit(inNamespace(os.Args[1])) },
+		"restarted.ext":   func() { exit(restarted(os.Args[1])) },
 		"initialised.ext": func() { os.Exit(initialised(os.Args[1:])) },
 	})
 }

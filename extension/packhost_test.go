@@ -6,10 +6,12 @@ import (
 	"log/slog"
 	"maps"
 	"net/netip"
+	"os"
 	"strings"
 	"sync"
 	"testing"
 
+	"github.com/apache/thrift/lib/go/thrift"
 	osquery "github.com/osquery/osquery-go"
 	"github.com/stretchr/testify/require"
 
@@ -106,10 +108,44 @@ func (c *calls) take() map[string]int {
 // host is an embedded osqueryd on m. What osquery's own tables lack is served as empty.
 func (m *madeHost) host(tb testing.TB) (*sqlhost.Host, *calls) {
 	tb.Helper()
+	host, counted := m.coreOnly(tb)
+	require.NoError(tb, host.Attach(extensionName, m.plugins()...))
+	return host, counted
+}
+
+// served is host, with our tables in an extension behind osquery's socket.
+func (m *madeHost) served(tb testing.TB) *sqlhost.Host {
+	tb.Helper()
+	host, _ := m.coreOnly(tb)
+	dir, err := os.MkdirTemp("", "packs") // a socket's path is short
+	require.NoError(tb, err)
+	tb.Cleanup(func() { _ = os.RemoveAll(dir) })
+	require.NoError(tb, host.Serve(dir+"/em"))
+	server, err := osquery.NewExtensionManagerServer(extensionName, dir+"/em", osquery.WithTransportFactory(thrift.NewTBufferedTransportFactory(16<<10)))
+	require.NoError(tb, err)
+	server.RegisterPlugin(m.plugins()...)
+	ended := make(chan error, 1)
+	go func() { ended <- server.Run() }()
+	tb.Cleanup(func() {
+		_ = host.Close()
+		<-ended
+	})
+	require.NoError(tb, host.WaitForExtension(tb.Context(), extensionName))
+	return host
+}
+
+// coreOnly is an embedded osqueryd with osquery's own tables only.
+func (m *madeHost) coreOnly(tb testing.TB) (*sqlhost.Host, *calls) {
+	tb.Helper()
 	counted := &calls{count: map[string]int{}}
 	host, err := sqlhost.New(tb.Context(), sqlhost.Options{Platform: m.platform, Offline: true, CoreRows: m.core, Called: counted.add})
 	require.NoError(tb, err)
 	tb.Cleanup(func() { _ = host.Close() })
+	return host, counted
+}
+
+// plugins are our tables over m.
+func (m *madeHost) plugins() []osquery.OsqueryPlugin {
 	settings := config.Default
 	evidence := tables.Trusting(m, func() []string { return m.trusted })
 	var plugins []osquery.OsqueryPlugin
@@ -119,8 +155,7 @@ func (m *madeHost) host(tb testing.TB) (*sqlhost.Host, *calls) {
 		tables.CipherlensCoverage(func(context.Context) []sensor.Coverage { return m.coverage })) {
 		plugins = append(plugins, p)
 	}
-	require.NoError(tb, host.Attach(extensionName, plugins...))
-	return host, counted
+	return plugins
 }
 
 // made flows, programs and jobs.
@@ -187,13 +222,4 @@ func coreSocket(pid int, localPort uint16, remote, state string) map[string]stri
 	r := netip.MustParseAddrPort(remote)
 	return map[string]string{"pid": fmt.Sprint(pid), "fd": "7", "socket": "1", "family": "2", "protocol": "6", "local_address": "192.0.2.10", "local_port": fmt.Sprint(localPort),
 		"remote_address": r.Addr().String(), "remote_port": fmt.Sprint(r.Port()), "path": "", "state": state}
-}
-
-// bareHost is an embedded osqueryd of a Mac without our extension.
-func bareHost(tb testing.TB) *sqlhost.Host {
-	tb.Helper()
-	host, err := sqlhost.New(tb.Context(), sqlhost.Options{Platform: "darwin", Offline: true})
-	require.NoError(tb, err)
-	tb.Cleanup(func() { _ = host.Close() })
-	return host
 }

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
+	"fmt"
 	"net/netip"
 	"os"
 	"regexp"
@@ -76,7 +79,8 @@ func foundMac() *madeHost {
 	short.Judgement.Sample.N = 24
 	approved := flowTo("198.51.100.42:5222", sensor.Owner{PID: 301, Path: "/Library/Agent/agent"}, conformance.Random, 700)
 	approved.AllowlistRule = "messenger"
-	m.flows = append(m.flows, short, approved)
+	deleted := flowTo("198.51.100.43:9002", sensor.Owner{PID: 513, Path: "/private/tmp/gone", Name: "gone"}, conformance.Random, 800)
+	m.flows = append(m.flows, short, approved, deleted)
 	m.jobs = append(m.jobs, daemon(implantLabel, implantPath), daemon("com.example.second", "/usr/local/bin/second"))
 	m.processes = append(m.processes, processOf(511, 1, implantPath, implantLabel), processOf(512, 511, "/usr/local/bin/second", ""))
 	build := adHoc("updated", "b3")
@@ -286,15 +290,17 @@ func TestWhatQueriesShow(t *testing.T) {
 	}{
 		{"an0402/detection", "", foundMac(), 1, map[string]string{"severity": "high", "reasons": "launchd_job,signature_adhoc,apple_symmetric_api,random", "persistence": "keep_alive",
 			"plist_path": implantPlist, "provider": "commoncrypto", "why": "random after 4 clear bytes", "exception_key": cdhash + " to " + implantRemote + " port 8443"}},
-		{"an0402/flows", "", foundMac(), 6, map[string]string{"lopsided": "1", "regular": "1", "contacts": "6", "contact_gap": "60.0", "contact_jitter": "0.0", "strong_symmetric": "1"}},
+		{"an0402/flows", "", foundMac(), 7, map[string]string{"lopsided": "1", "regular": "1", "contacts": "6", "contact_gap": "60.0", "contact_jitter": "0.0", "strong_symmetric": "1"}},
 		{"an0402/jobs", "", foundMac(), 1, map[string]string{"label": implantLabel, "exception_key": "path:" + implantPath}},
-		{"an0402-hunt/random", "", foundMac(), 9, map[string]string{"notes": "midstream,no_owner,no_crypto_seen", "remote_address": "198.51.100.40", "exception_key": ""}},
-		{"an0402-hunt/random", "", foundMac(), 9, map[string]string{"notes": "short,no_owner,no_crypto_seen", "process_name": "x"}},
-		{"an0402-hunt/random", "", foundMac(), 9, map[string]string{"notes": "allowlisted,no_crypto_seen", "allowlist_rule": "messenger", "exception_key": "signing:EXAMPLE123:com.example.agent to 198.51.100.42 port 5222"}},
+		{"an0402-hunt/random", "", foundMac(), 10, map[string]string{"notes": "midstream,no_owner,no_crypto_seen", "remote_address": "198.51.100.40", "exception_key": ""}},
+		{"an0402-hunt/random", "", foundMac(), 10, map[string]string{"notes": "short,no_owner,no_crypto_seen", "process_name": "x"}},
+		{"an0402-hunt/random", "", foundMac(), 10, map[string]string{"notes": "allowlisted,no_crypto_seen", "allowlist_rule": "messenger", "exception_key": "signing:EXAMPLE123:com.example.agent to 198.51.100.42 port 5222"}},
+		{"an0402-hunt/random", "", foundMac(), 10, map[string]string{"notes": "executable_gone,no_crypto_seen", "path": "/private/tmp/gone", "exception_key": "path:/private/tmp/gone to 198.51.100.43 port 9002"}},
 		{"an0402-hunt/regular", "", foundMac(), 1, map[string]string{"contacts": "6", "contact_gap": "60.0", "path": implantPath, "strong_symmetric": "1"}},
-		{"an0402-egress/outbound", "", foundMac(), 3, map[string]string{"identity": cdhash, "remote_port": "8443", "verdict": "random", "profile": "no_profile", "flows": "6", "bytes_out": "480000"}},
-		{"an0402-coverage/host", "", foundMac(), 1, map[string]string{"platform": "darwin", "state": "blind", "capture": "blind", "jobs": "ok", "items": "6", "items_ok": "5", "blind": "capture", "degraded": ""}},
-		{"an0402-coverage/host", "", benignLinux(), 1, map[string]string{"platform": "linux", "state": "ok", "items_ok": "6", "blind": ""}},
+		{"an0402-egress/outbound", "", foundMac(), 4, map[string]string{"identity": cdhash, "remote_port": "8443", "verdict": "random", "profile": "no_profile", "flows": "6", "bytes_out": "480000"}},
+		{"an0402-egress/seen", "", foundMac(), 3, map[string]string{"identity": cdhash, "remote_port": "8443", "profile": "no_profile", "exception_key": cdhash + " port 8443"}},
+		{"an0402-coverage/host", "", foundMac(), 1, map[string]string{"platform": "darwin", "state": "blind", "essential": "blind", "capture": "blind", "jobs": "ok", "items": "6", "items_ok": "5", "blind": "capture", "degraded": ""}},
+		{"an0402-coverage/host", "", benignLinux(), 1, map[string]string{"platform": "linux", "state": "ok", "essential": "ok", "full_disk_access": "", "items_ok": "6", "blind": ""}},
 		{"an0402-coverage/items", "", foundMac(), 6, map[string]string{"platform": "darwin", "name": "capture", "ok": "0", "degraded": "0", "blind": "1"}},
 		{"an0402-coverage/gaps", "", foundMac(), 1, map[string]string{"name": "capture", "state": "blind", "advice": "run as root"}},
 		{"an0402-coverage/extension", "", foundMac(), 1, map[string]string{"platform": "darwin", "present": "1", "exception_key": "extension:ok"}},
@@ -340,12 +346,14 @@ func TestTrustedCryptoLibs(t *testing.T) {
 	require.Empty(t, ask(t, m, "an0401/units", queries["an0401/units"].SQL))
 }
 
-// TestDetectionStaysOneLine: what changes while a finding lasts is not in its line.
-func TestDetectionStaysOneLine(t *testing.T) {
+// TestDifferencesAreNews: what changes while a finding lasts is not in the lines of queries that log differences.
+func TestDifferencesAreNews(t *testing.T) {
 	t.Parallel()
-	for platform, name := range map[string]string{"darwin": "an0402/detection", "linux": "an0401/detection"} {
+	for _, tt := range [][2]string{{"darwin", "an0402/detection"}, {"darwin", "an0402/jobs"}, {"darwin", "an0402-egress/seen"}, {"linux", "an0401/detection"}, {"linux", "an0401/units"}} {
+		platform, name := tt[0], tt[1]
 		m := map[string]func() *madeHost{"darwin": foundMac, "linux": foundLinux}[platform]()
 		q := packQueries(t, platform)[name]
+		require.False(t, q.Snapshot)
 		before := ask(t, m, name, q.SQL)
 		for i := range m.flows {
 			f := &m.flows[i]
@@ -367,10 +375,48 @@ func TestDetectionStaysOneLine(t *testing.T) {
 func TestWithoutExtension(t *testing.T) {
 	t.Parallel()
 	q := packQueries(t, "darwin")["an0402-coverage/extension"]
-	host := bareHost(t)
+	host, _ := benignMac().coreOnly(t)
 	result, err := host.Query(t.Context(), q.SQL)
 	require.NoError(t, err)
 	require.Len(t, result.Rows, 1)
 	row := result.Maps()[0]
 	require.Equal(t, map[string]string{"platform": "darwin", "osquery_version": "5.23.1", "present": "0", "extension_version": "", "exception_key": "extension:blind"}, row)
+}
+
+// TestCallsAreCounted: the check for one call a table sees a statement that makes more.
+func TestCallsAreCounted(t *testing.T) {
+	t.Parallel()
+	host, counted := foundMac().host(t)
+	_, err := host.Query(t.Context(), "SELECT 1 FROM socket_tls_conformance AS flow JOIN file_crypto_linkage AS linkage ON linkage.path = flow.path")
+	require.NoError(t, err)
+	require.Greater(t, counted.take()["file_crypto_linkage"], 1)
+}
+
+// TestCopiedKeysApprove: rules made of the demo's exception keys, as docs/packs.md says, leave no finding.
+func TestCopiedKeysApprove(t *testing.T) {
+	t.Parallel()
+	detection := packQueries(t, "darwin")["an0402/detection"].SQL
+	found := func(settings string) []map[string]string {
+		var out, errs bytes.Buffer
+		require.Zero(t, execute([]string{"query", "--json", "--root", demo + "/root", "--capture", demo + "/capture.pcapng", "--config", settings, detection}, &out, &errs), errs.String())
+		var rows []map[string]string
+		require.NoError(t, json.Unmarshal(out.Bytes(), &rows))
+		return rows
+	}
+	before := found(demo + "/config.yaml")
+	require.Len(t, before, 2)
+	rules := "rules:\n"
+	for i, row := range before {
+		part := exceptionKey.FindStringSubmatch(row["exception_key"])
+		kind, value, _ := strings.Cut(part[1], ":")
+		rules += fmt.Sprintf("  - {name: copied-%d, %s: %s, networks: [%s], ports: [%s], approved_by: test, reason: copied}\n", i, kind, value, part[2], part[3])
+	}
+	dir := t.TempDir()
+	messenger, err := os.ReadFile(demo + "/allowlist.d/messenger.yaml")
+	require.NoError(t, err)
+	require.NoError(t, os.Mkdir(dir+"/allowlist.d", 0o755))
+	require.NoError(t, os.WriteFile(dir+"/config.yaml", nil, 0o644))
+	require.NoError(t, os.WriteFile(dir+"/allowlist.d/messenger.yaml", messenger, 0o644))
+	require.NoError(t, os.WriteFile(dir+"/allowlist.d/copied.yaml", []byte(rules), 0o644))
+	require.Empty(t, found(dir+"/config.yaml"))
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/cipherlens/cipherlens/internal/conformance"
 	"github.com/cipherlens/cipherlens/internal/image"
 	"github.com/cipherlens/cipherlens/internal/sensor"
+	"github.com/cipherlens/cipherlens/internal/sqlhost"
 	"github.com/cipherlens/cipherlens/packs"
 )
 
@@ -62,10 +63,9 @@ func busyHost(platform string) *madeHost {
 	return m
 }
 
-// timed runs every query of all packs on a busy host, warm, and gives for each the time it took and its rows.
-func timed(tb testing.TB, platform string, report func(name string, took time.Duration, rows int)) {
+// timed runs every query of all packs on a host, and gives for each the time it took and its rows.
+func timed(tb testing.TB, host *sqlhost.Host, platform string, report func(name string, took time.Duration, rows int)) {
 	tb.Helper()
-	host, _ := busyHost(platform).host(tb)
 	queries := packQueries(tb, platform)
 	for _, name := range slices.Sorted(maps.Keys(queries)) {
 		q := queries[name]
@@ -84,19 +84,21 @@ func timed(tb testing.TB, platform string, report func(name string, took time.Du
 func TestQueriesAreQuick(t *testing.T) {
 	t.Parallel()
 	for _, platform := range []string{"darwin", "linux"} {
-		timed(t, platform, func(name string, took time.Duration, _ int) {
+		host, _ := busyHost(platform).host(t)
+		timed(t, host, platform, func(name string, took time.Duration, _ int) {
 			require.Less(t, took, 10*queryTime, "%s on %s", name, platform)
 		})
 	}
 }
 
-// BenchmarkPacks prints the time of every query on a host with 500 jobs, 800 processes and 5,000 flows.
+// BenchmarkPacks prints the best time of every query on a host with 500 jobs, 800 processes and 5,000 flows, our tables behind osquery's socket.
 func BenchmarkPacks(b *testing.B) {
 	for _, platform := range []string{"darwin", "linux"} {
 		b.Run(platform, func(b *testing.B) {
+			host := busyHost(platform).served(b)
 			best, found := map[string]time.Duration{}, map[string]int{}
 			for b.Loop() {
-				timed(b, platform, func(name string, took time.Duration, rows int) {
+				timed(b, host, platform, func(name string, took time.Duration, rows int) {
 					found[name] = rows
 					if best[name] == 0 || took < best[name] {
 						best[name] = took

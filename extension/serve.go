@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	osquery "github.com/osquery/osquery-go"
 
 	"github.com/cipherlens/cipherlens/internal/config"
+	"github.com/cipherlens/cipherlens/internal/privilege"
 )
 
 // extensionName is the name under which osquery knows us.
@@ -27,16 +29,37 @@ type serveOptions struct {
 	socket            string
 	timeout, interval time.Duration
 	verbose           bool
+	state             string // file that alerts are kept in; empty for the setting's
 }
+
+// memoryBeside is what the process may need beside memory_budget, by Go's own count: tables of jobs and executables, and what a query needs for a
+// moment.
+const memoryBeside = 24 << 20
 
 // serveHost is extension mode on this host.
 func serveHost(ctx context.Context, o serveOptions, log *slog.Logger) error {
-	b, err := newBench(benchOptions{root: "/", live: true, settings: config.NewStore(config.Path()), log: log})
+	return onHost(o, log, func(b *bench) error { return serve(ctx, o, b, log) })
+}
+
+// onHost runs f with the bench of this host. What needs root is opened first, then what is not needed of it is given up, and only then anything is
+// looked at that others wrote.
+func onHost(o serveOptions, log *slog.Logger, f func(*bench) error) error {
+	settings := config.NewStore(config.Path())
+	path := o.stateFile(settings.Current())
+	o.confine(path, log)
+	debug.SetMemoryLimit(int64(settings.Current().MemoryBudget) + memoryBeside)
+	file, lost := openState(path, log)
+	if file != nil {
+		defer func() { _ = file.Close() }()
+	}
+	rights := privilege.Drop()
+	log.Info("rights", "report", rights.String())
+	b, err := newBench(benchOptions{root: "/", live: true, settings: settings, log: log, alerts: file, alertsLost: lost, privileges: dropped(rights)})
 	if err != nil {
 		return err
 	}
 	defer b.Close()
-	return serve(ctx, o, b, log)
+	return f(b)
 }
 
 // serve registers with osquery and answers until osquery or the system ends it.

@@ -122,7 +122,7 @@ func (c core) start(t *testing.T, name string) *child { return c.startWith(t, na
 
 // startWith is start with more variables in the extension's environment.
 func (c core) startWith(t *testing.T, name string, environment ...string) *child {
-	e := &child{cmd: exec.Command(name, "--socket", c.socket, "--timeout", "10", "--interval", "3", "--verbose"), log: &safeBuffer{}, done: make(chan error, 1)}
+	e := &child{cmd: exec.Command(name, "--socket", c.socket, "--timeout", "10", "--interval", "3", "--verbose", "--state", filepath.Join(t.TempDir(), "alerts")), log: &safeBuffer{}, done: make(chan error, 1)}
 	e.cmd.Stdout, e.cmd.Stderr = e.log, e.log
 	e.cmd.Env = append(os.Environ(), append(environment, "CIPHERLENS_CONFIG="+filepath.Join(t.TempDir(), "none.yaml"))...)
 	require.NoError(t, e.cmd.Start())

@@ -83,6 +83,16 @@ func Files(dir fs.FS) (map[string][]byte, error) {
 	put("gitops/lib/labels.yml", Labels())
 	put("gitops/lib/policies.yml", Policies())
 	put("gitops/fleets/cipherlens.yml", example)
+	layer, err := NavigatorLayer(dir)
+	if err != nil {
+		return nil, err
+	}
+	if files["attack/navigator-layer.json"], err = indented(layer); err != nil {
+		return nil, err
+	}
+	if files["elastic/ingest-pipeline.json"], err = IngestPipeline(); err != nil {
+		return nil, err
+	}
 	for _, d := range tables.All() {
 		put("schema/tables/"+d.Name+".yml", Schema(d))
 	}

@@ -65,11 +65,11 @@ func Read(dir fs.FS, name string) (*Fleet, error) {
 func GeneratedFiles(dir fs.FS) (map[string][]byte, error) {
 	files := map[string][]byte{}
 	err := fs.WalkDir(dir, ".", func(name string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || path.Ext(name) != ".yml" {
+		if err != nil || d.IsDir() || path.Ext(name) != ".yml" && path.Ext(name) != ".json" {
 			return err
 		}
 		data, err := fs.ReadFile(dir, name)
-		if err == nil && strings.HasPrefix(string(data), header) {
+		if err == nil && (path.Ext(name) == ".json" || strings.HasPrefix(string(data), header)) {
 			files[name] = data
 		}
 		return err

@@ -1,10 +1,11 @@
-// Command gen writes the files of fleet.Files. It runs in fleet/.
+// Command gen writes the files of fleet.Files, and the ECS fields' section of docs/forwarding.md. It runs in fleet/.
 package main
 
 import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/cipherlens/cipherlens/fleet"
 )
@@ -42,5 +43,19 @@ func generate() error {
 			return err
 		}
 	}
-	return nil
+	return document("../docs/forwarding.md")
+}
+
+// document writes the section between the markers.
+func document(name string) error {
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	before, rest, ok := strings.Cut(string(text), fleet.MarkerBegin)
+	_, after, ok2 := strings.Cut(rest, fleet.MarkerEnd)
+	if !ok || !ok2 {
+		return fmt.Errorf("%s: no markers %q and %q", name, fleet.MarkerBegin, fleet.MarkerEnd)
+	}
+	return os.WriteFile(name, []byte(before+fleet.MarkerBegin+"\n"+fleet.ECSTable()+fleet.MarkerEnd+after), 0o644)
 }

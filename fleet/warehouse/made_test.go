@@ -27,6 +27,8 @@ type fleet struct {
 // program is software that talks in random bytes.
 type program struct {
 	identity, path, label string
+	key                   bool     // exception_key says the identity; else it follows from columns
+	columns               []string // names and values
 	destinations          []destination
 }
 
@@ -56,12 +58,25 @@ func newFleet(days int) *fleet {
 	f := &fleet{days: days, newest: time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC), contacts: map[contact]*seen{}, findings: map[contact]time.Time{}, states: map[string]hostState{}}
 	random := rand.New(rand.NewPCG(1, 2))
 	for i := range 250 {
-		p := program{identity: fmt.Sprintf("signing:TEAM%06d:com.vendor%d.agent", i, i), path: fmt.Sprintf("/Applications/Vendor %d.app/Contents/MacOS/agent", i)}
-		if i%5 == 0 {
-			p.identity, p.path = "", fmt.Sprintf("/opt/tool \"%d\" to\\x/bin/t\u00fc", i) // unsigned, and a name that quotes
-		}
-		if i >= 240 {
-			p.identity, p.path, p.label = fmt.Sprintf("cdhash:%040x", i), fmt.Sprintf("/Library/Application Support/.m%d/sync", i), fmt.Sprintf("com.apple.metadata.m%d", i)
+		p := program{path: fmt.Sprintf("/Applications/Vendor %d.app/Contents/MacOS/agent", i)}
+		team, id, hash := fmt.Sprintf("TEAM%06d", i), fmt.Sprintf("com.vendor%d.agent", i), fmt.Sprintf("%040x", i)
+		switch {
+		case i >= 240: // implants
+			p.path, p.label = fmt.Sprintf("/Library/Application Support/.m%d/sync", i), fmt.Sprintf("com.apple.metadata.m%d", i)
+			p.key, p.identity, p.columns = true, "cdhash:"+hash, []string{"cdhash", hash}
+		case i%6 == 0: // unproven, and a name that quotes
+			p.path = fmt.Sprintf("/opt/tool \"%d\" to\\x/bin/t\u00fc", i)
+			p.identity, p.columns = "path:"+p.path, []string{"cdhash", ""}
+		case i%6 == 1:
+			p.identity, p.columns = "team:"+team, []string{"team_id", team, "exception_key", ""}
+		case i%6 == 2:
+			p.identity, p.columns = "signing:"+id, []string{"signature", "apple", "signing_id", id, "cdhash", hash}
+		case i%6 == 3:
+			p.identity, p.columns = "cdhash:"+hash, []string{"signature", "adhoc", "signing_id", id, "cdhash", hash}
+		case i%6 == 4:
+			p.identity, p.columns = "signing:"+team+":"+id, []string{"team_id", team, "signing_id", id, "cdhash", hash}
+		default:
+			p.key, p.identity = true, "signing:"+team+":"+id
 		}
 		for range 1 + random.IntN(3) {
 			p.destinations = append(p.destinations, destination{fmt.Sprintf("203.0.%d.%d", random.IntN(113), random.IntN(256)), 1 + random.IntN(65535), []string{"random", "random", "tls_mimic"}[random.IntN(3)]})
@@ -128,9 +143,6 @@ func (f *fleet) hostLines(host int) [][]byte {
 
 func (f *fleet) count(host string, p program, d destination, at time.Time) contact {
 	c := contact{p.identity, d.address, d.port}
-	if c.identity == "" {
-		c.identity = "path:" + p.path
-	}
 	s := f.contacts[c]
 	if s == nil {
 		s = &seen{map[string]bool{}, map[string]bool{}}
@@ -141,13 +153,13 @@ func (f *fleet) count(host string, p program, d destination, at time.Time) conta
 }
 
 func (f *fleet) row(p program, d destination) sqlhost.Row {
-	key := ""
-	if p.identity != "" {
-		key = p.identity + " to " + d.address + " port " + strconv.Itoa(d.port)
+	columns := slices.Concat([]string{"severity", "high", "launchd_label", p.label, "path", p.path, "process_name", "agent", "pid", "511", "protocol", "6",
+		"remote_address", d.address, "remote_port", strconv.Itoa(d.port), "verdict", d.verdict, "why", "random from the start", "bytes_in", "4711", "bytes_out", "815",
+		"entropy", "7.98", "entropy_ratio", "0.999", "community_id", "1:AAAAAAAAAAAAAAAAAAAAAAAAAAA=", "reasons", "no_protocol,uniform", "sampled_bytes", "1024"}, p.columns)
+	if p.key {
+		columns = append(columns, "exception_key", p.identity+" to "+d.address+" port "+strconv.Itoa(d.port))
 	}
-	return row("severity", "high", "launchd_label", p.label, "path", p.path, "process_name", "agent", "pid", "511", "protocol", "6", "remote_address", d.address,
-		"remote_port", strconv.Itoa(d.port), "verdict", d.verdict, "why", "random from the start", "exception_key", key, "bytes_in", "4711", "bytes_out", "815",
-		"entropy", "7.98", "entropy_ratio", "0.999", "community_id", "1:AAAAAAAAAAAAAAAAAAAAAAAAAAA=", "reasons", "no_protocol,uniform", "sampled_bytes", "1024")
+	return row(columns...)
 }
 
 func row(pairs ...string) sqlhost.Row {

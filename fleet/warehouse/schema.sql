@@ -3,7 +3,9 @@
 --
 -- A line goes into "lines", which keeps nothing; three views take out of it what is counted:
 --   findings  what the detections report, a row a line
---   contacts  who talked in random bytes to where: one row a host, day, identity, destination and verdict
+--   contacts  who talked in random bytes to where, one row a host, day, identity, destination and verdict: what "cipherlens.ext baseline" counts (an identity
+--             is exception_key without its end " to ADDRESS port PORT", else signing:TEAM:ID, team:TEAM, Apple's signing:ID, cdhash:HEX or path:PATH; a day is
+--             UTC; a destination is address, port and protocol)
 --   coverage  what each host can see
 -- Each view stands on "lines" alone: old servers and new ones disagree on what a view behind a view gets.
 -- Result lines and snapshots come as osquery's filesystem, TLS, Kafka and AWS loggers write them, under osqueryd's names (pack_an0402_detection) and Fleet's
@@ -49,14 +51,22 @@ WITH
     replaceRegexpOne(visitParamExtractString(head, 'name'), '^pack[_/](Global/|team-[0-9]+/)?', '') AS query,
     visitParamExtractString(row, 'exception_key') AS key,
     concat(' to ', visitParamExtractString(row, 'remote_address'), ' port ', visitParamExtractString(row, 'remote_port')) AS destination,
-    if(visitParamExtractString(row, 'path') = '', concat('name:', visitParamExtractString(row, 'process_name')),
-        concat('path:', visitParamExtractString(row, 'path'))) AS unproven
+    multiIf(length(key) > length(destination) AND substring(key, length(key) - length(destination) + 1) = destination,
+            substring(key, 1, length(key) - length(destination)),
+        visitParamExtractString(row, 'team_id') != '' AND visitParamExtractString(row, 'signing_id') != '',
+            concat('signing:', visitParamExtractString(row, 'team_id'), ':', visitParamExtractString(row, 'signing_id')),
+        visitParamExtractString(row, 'team_id') != '', concat('team:', visitParamExtractString(row, 'team_id')),
+        visitParamExtractString(row, 'signature') = 'apple' AND visitParamExtractString(row, 'signing_id') != '',
+            concat('signing:', visitParamExtractString(row, 'signing_id')),
+        visitParamExtractString(row, 'cdhash') != '', concat('cdhash:', visitParamExtractString(row, 'cdhash')),
+        visitParamExtractString(row, 'path') != '', concat('path:', visitParamExtractString(row, 'path')),
+        '') AS identity
 SELECT
     toDate(toDateTime(visitParamExtractUInt(head, 'unixTime'))) AS day,
     toDateTime(visitParamExtractUInt(head, 'unixTime')) AS time,
     visitParamExtractString(head, 'hostIdentifier') AS host,
     visitParamExtractString(row, 'severity') AS severity,
-    if(key = '', unproven, substring(key, 1, length(key) - length(destination))) AS identity,
+    identity,
     visitParamExtractString(row, 'launchd_label') AS launchd_label,
     visitParamExtractString(row, 'path') AS path,
     visitParamExtractString(row, 'process_name') AS process_name,
@@ -85,18 +95,28 @@ WITH
     replaceRegexpOne(visitParamExtractString(head, 'name'), '^pack[_/](Global/|team-[0-9]+/)?', '') AS query,
     visitParamExtractString(row, 'exception_key') AS key,
     concat(' to ', visitParamExtractString(row, 'remote_address'), ' port ', visitParamExtractString(row, 'remote_port')) AS destination,
-    if(visitParamExtractString(row, 'path') = '', concat('name:', visitParamExtractString(row, 'process_name')),
-        concat('path:', visitParamExtractString(row, 'path'))) AS unproven
+    multiIf(length(key) > length(destination) AND substring(key, length(key) - length(destination) + 1) = destination,
+            substring(key, 1, length(key) - length(destination)),
+        visitParamExtractString(row, 'team_id') != '' AND visitParamExtractString(row, 'signing_id') != '',
+            concat('signing:', visitParamExtractString(row, 'team_id'), ':', visitParamExtractString(row, 'signing_id')),
+        visitParamExtractString(row, 'team_id') != '', concat('team:', visitParamExtractString(row, 'team_id')),
+        visitParamExtractString(row, 'signature') = 'apple' AND visitParamExtractString(row, 'signing_id') != '',
+            concat('signing:', visitParamExtractString(row, 'signing_id')),
+        visitParamExtractString(row, 'cdhash') != '', concat('cdhash:', visitParamExtractString(row, 'cdhash')),
+        visitParamExtractString(row, 'path') != '', concat('path:', visitParamExtractString(row, 'path')),
+        '') AS identity
 SELECT
     toDate(toDateTime(visitParamExtractUInt(head, 'unixTime'))) AS day,
-    if(key = '', unproven, substring(key, 1, length(key) - length(destination))) AS identity,
+    identity,
     visitParamExtractString(row, 'remote_address') AS remote_address,
     toUInt16OrZero(visitParamExtractString(row, 'remote_port')) AS remote_port,
     toUInt8OrZero(visitParamExtractString(row, 'protocol')) AS protocol,
     visitParamExtractString(row, 'verdict') AS verdict,
     visitParamExtractString(head, 'hostIdentifier') AS host
 FROM cipherlens.lines
-WHERE match(query, '^an040[12][_/](detection|flows)$') AND visitParamExtractString(head, 'action') != 'removed' AND listed + alone > 0 AND size > 4;
+WHERE visitParamExtractString(head, 'action') != 'removed' AND listed + alone > 0 AND size > 4 AND identity != '' AND destination != ' to  port '
+    AND (position(row, '"exception_key":') > 0 OR position(row, '"cdhash":') > 0)
+    AND visitParamExtractString(row, 'verdict') IN ('random', 'tls_mimic') AND visitParamExtractString(row, 'protocol') IN ('6', '17');
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS cipherlens.to_coverage TO cipherlens.coverage AS
 WITH

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -37,7 +39,12 @@ type Config struct {
 	RecordSNI string `yaml:"record_sni"`
 	// MemoryBudget is the bytes for all flow state.
 	MemoryBudget Bytes `yaml:"memory_budget"`
+	// StateFile is the path of the file that keeps alerts over a restart, or NoStateFile. Read at the start alone.
+	StateFile string `yaml:"state_file"`
 }
+
+// NoStateFile is the StateFile that keeps nothing.
+const NoStateFile = "none"
 
 // PortProfile is what is normal on one port.
 type PortProfile struct {
@@ -107,7 +114,16 @@ func Default() Config {
 		PortProfiles:            defaultPortProfiles(),
 		RecordSNI:               SNIAlerts,
 		MemoryBudget:            32 << 20,
+		StateFile:               stateFile(),
 	}
+}
+
+// stateFile is the system's place for it.
+func stateFile() string {
+	if runtime.GOOS == "darwin" {
+		return "/Library/Application Support/Cipherlens/alerts"
+	}
+	return "/var/lib/cipherlens/alerts"
 }
 
 // publicDoHResolvers are the addresses and names that the operators publish: developers.cloudflare.com/1.1.1.1,
@@ -206,6 +222,8 @@ func (c *Config) validate() error {
 		return bad("memory_budget", "%d bytes is not between 1MiB and 4GiB", c.MemoryBudget)
 	case !slices.Contains([]string{SNIAlerts, SNIAll, SNINone}, c.RecordSNI):
 		return bad("record_sni", "%q is none of alerts, all, none", c.RecordSNI)
+	case c.StateFile != NoStateFile && (!filepath.IsAbs(c.StateFile) || strings.HasSuffix(c.StateFile, "/")):
+		return bad("state_file", "%q is neither the full path of a file nor none", c.StateFile)
 	}
 	for _, r := range c.DoHResolvers {
 		if !validResolver(r) {

@@ -30,12 +30,14 @@ port_profiles: [{port: 8443, protocol: tcp, verdicts: [tls]}]
 traffic_volume_threshold: 1024
 record_sni: none
 memory_budget: 16MiB
+state_file: /srv/alerts
 `))
 	require.NoError(t, err)
 	require.Equal(t, Config{
 		PayloadEntropyThreshold: 0.99, DoHResolvers: []string{"192.0.2.53", "dns.example"}, TimeWindow: Duration(30 * time.Minute),
 		AllowedCryptoProcesses: []string{"team:ABCDE12345"}, TrustedCryptoLibs: []string{"libssl.3.dylib"}, TrafficAsymmetryRatio: 8,
 		PortProfiles: []PortProfile{{8443, "tcp", []string{"tls"}}}, TrafficVolumeThreshold: 1024, RecordSNI: "none", MemoryBudget: 16 << 20,
+		StateFile: "/srv/alerts",
 	}, c)
 	c, err = Parse(c, "custom_cipherlens", []byte(`{"time_window": 60}`))
 	require.NoError(t, err)
@@ -52,6 +54,8 @@ func TestParseNamesSourceLineAndKey(t *testing.T) {
 		"memory_budget: 12\n":                             "config: c.yaml:1: memory_budget: 12 bytes",
 		"doh_resolvers: [10.0.0.0/99]\n":                  `doh_resolvers: "10.0.0.0/99"`,
 		"port_profiles: [{port: 1}]\n":                    "port_profiles:",
+		"state_file: alerts\n":                            `config: c.yaml:1: state_file: "alerts" is neither`,
+		"state_file: /srv/\n":                             "state_file:",
 		"record_sni: [\n":                                 "config: c.yaml: ",
 		"payload_entropy_threshold: .nan\n":               "payload_entropy_threshold",
 	} {

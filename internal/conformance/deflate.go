@@ -57,28 +57,58 @@ func dynamicBegins(b []byte) bool {
 	return room == 1<<7 || used == 1
 }
 
-// fixedBegins decodes the start of a block with the fixed codes (RFC 1951, 3.2.6) up to its first copy of earlier bytes, which
-// must not lie before the stream's start, as it mostly does where there is no such stream.
+// fixedBegins decodes the start of a block with the fixed codes (RFC 1951, 3.2.6): no copy of earlier bytes may reach back beyond the
+// stream's start, as one soon does where there is no such stream.
 func fixedBegins(b []byte) bool {
-	at := 3
+	at, produced := 3, 0
 	const looked = 32 // symbols
-	for produced := range looked {
+	for range looked {
 		symbol := fixedSymbols[bitsAt(b, at)&511]
 		at += int(symbol.length)
 		switch {
+		case symbol.value < 256:
+			produced++
+			continue
 		case symbol.value == 256: // the block ends
 			return true
 		case symbol.value > 285:
 			return false
-		case symbol.value > 256:
-			if symbol.value > 264 && symbol.value < 285 {
-				at += int(symbol.value-261) / 4
-			}
-			code := int(bits.Reverse8(uint8(bitsAt(b, at))) >> 3) // codes come highest bit first
-			return code < 4 && code < produced || code >= 4 && code < 30 && (2+code&1)<<(code/2-1) < produced
 		}
+		length, extra := copied(int(symbol.value))
+		length += int(bitsAt(b, at) & (1<<extra - 1))
+		at += extra
+		code := int(bits.Reverse8(uint8(bitsAt(b, at))) >> 3) // codes come highest bit first
+		at += 5
+		distance, extra := back(code)
+		distance += int(bitsAt(b, at) & (1<<extra - 1))
+		at += extra
+		if code > 29 || distance > produced {
+			return at > 8*len(b) // behind the end there is nothing to judge by
+		}
+		produced += length
 	}
 	return true
+}
+
+// copied is the shortest length that a symbol above 256 stands for, and how many bits add to it (RFC 1951, 3.2.5).
+func copied(symbol int) (length, extra int) {
+	switch {
+	case symbol < 265:
+		return symbol - 254, 0
+	case symbol < 285:
+		extra = (symbol - 261) / 4
+		return 3 + (4+(symbol-265)&3)<<extra, extra
+	}
+	return 258, 0
+}
+
+// back is the shortest distance that a code stands for, and how many bits add to it (RFC 1951, 3.2.5).
+func back(code int) (distance, extra int) {
+	if code < 4 {
+		return code + 1, 0
+	}
+	extra = code/2 - 1
+	return 1 + (2+code&1)<<extra, extra
 }
 
 // bitsAt are at least 24 bits of b, the lowest of each byte first; behind the end there are zeros.

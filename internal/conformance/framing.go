@@ -143,107 +143,178 @@ func (f *framing) split(s *carried, to [][]byte) [][]byte {
 	return to
 }
 
-// A search looks for the framing that explains most of both directions.
+// A search looks for the framings that explain most of both directions, and of each alone.
 type search struct {
-	sides    [2]*carried
-	known    int // ends
-	lengths  int // different ones that the messages have, as differentLengths counts them
+	tries [3]attempt
+	tally tally
+}
+
+// Indexes of a search's attempts.
+const (
+	bothSides = iota
+	clientAlone
+	serverAlone
+)
+
+// An attempt is the search for one framing.
+type attempt struct {
+	sides    [2]*carried // with their first units
+	first    [2]int      // lengths of these; 0: the direction is left out
+	cut      [2]bool     // whether these may end within a message
+	known    int         // ends
+	lengths  int         // different ones that the messages have, as differentLengths counts them
 	walked   int
 	best     framing
 	evidence float64 // of best, or what is asked for
 	found    bool
-	tally    tally
 }
 
-func (s *search) start(a, b *carried) {
-	s.sides, s.known, s.walked = [2]*carried{a, b}, len(a.ends)+len(b.ends), 0
+func (t *attempt) start(a, b *carried) {
+	*t = attempt{sides: [2]*carried{a, b}, known: len(a.ends) + len(b.ends), evidence: minEvidence}
+	for i, s := range t.sides {
+		if len(s.units) > 0 {
+			t.first[i], t.cut[i] = len(s.units[0]), s.open && len(s.units) == 1
+		}
+	}
 }
 
 // holds says whether f explains both directions at all.
 func (s *search) holds(f framing, a, b *carried) bool {
-	s.start(a, b)
-	if fits, _ := f.begins(&s.sides); !fits {
+	t := &s.tries[bothSides]
+	t.start(a, b)
+	if fits, _ := t.begins(&f, f.values(t)); !fits {
 		return false
 	}
-	_, ok := s.explains(&f, 0)
+	_, ok := s.explains(t, &f, 0)
 	return ok
 }
 
 // frame looks for the framing that explains most of both directions.
 func (s *search) frame(a, b *carried) (best framing, ok bool) {
-	s.start(a, b)
-	s.lengths, s.evidence, s.found = differentLengths(a, b), minEvidence, false
-	for position := 0; position <= maxPosition && (reaches(a, position) || reaches(b, position)); position++ {
-		for width := 1; width <= 4 && s.walked < maxWalked; width++ {
-			f := framing{position: position, width: width}
-			if f.needed(s.evidence) > s.known {
-				continue
-			}
-			s.try(f)
-			if width > 1 {
-				f.little = true
-				s.try(f)
-			}
-		}
-	}
-	return s.best, s.found
+	s.tries[bothSides].start(a, b)
+	s.frames(s.tries[:1])
+	return s.tries[bothSides].best, s.tries[bothSides].found
 }
 
-// try keeps f if it is the best so far, with whatever may be left out of the number there.
-func (s *search) try(f framing) {
-	if !f.plausible(&s.sides) {
-		return
+// each also looks for framings of either direction alone.
+func (s *search) each(a, b *carried) {
+	s.tries[bothSides].start(a, b)
+	s.tries[clientAlone].start(a, &nothing)
+	s.tries[serverAlone].start(&nothing, b)
+	s.frames(s.tries[:])
+}
+
+// frames makes attempts, of which the first one is about all that the others are about.
+func (s *search) frames(tries []attempt) {
+	for i := range tries {
+		t := &tries[i]
+		t.lengths = differentLengths(t.sides[0], t.sides[1])
 	}
-	extras, n := f.extras(&s.sides)
-	for _, f.extra = range extras[:n] {
-		need := f.needed(s.evidence)
-		if need > s.known || s.walked >= maxWalked {
-			continue
-		}
-		if fits, single := f.begins(&s.sides); !fits || single && need > s.lengths {
-			continue
-		}
-		if told, fits := s.explains(&f, need); fits && told >= need {
-			s.best, s.evidence, s.found = f, f.evidence(told), true
+	all := &tries[0]
+	for position := 0; position <= maxPosition && position < max(all.first[0], all.first[1]); position++ {
+		for width := 1; width <= 4; width++ {
+			if leastTold[position][width] > all.known {
+				continue
+			}
+			f := framing{position: position, width: width}
+			s.field(tries, f)
+			if width > 1 {
+				f.little = true
+				s.field(tries, f)
+			}
 		}
 	}
+}
+
+func (s *search) field(tries []attempt, f framing) {
+	values := f.values(&tries[0])
+	for i := range tries {
+		if t := &tries[i]; t.plausible(values) {
+			s.try(t, f, values)
+		}
+	}
+}
+
+// values are the numbers at f in the first units.
+func (f *framing) values(t *attempt) (v [2]int) {
+	for i, s := range t.sides {
+		if t.first[i] > 0 {
+			v[i] = f.value(s.units[0])
+		}
+	}
+	return v
 }
 
 // plausible is begins for any extra: the cheap look that nearly all framings fail.
-func (f *framing) plausible(sides *[2]*carried) bool {
+func (t *attempt) plausible(values [2]int) bool {
 	whole := false
-	for _, s := range sides {
-		if len(s.units) == 0 {
-			continue
-		}
-		switch v := f.value(s.units[0]); {
-		case v >= 0 && v <= len(s.units[0]):
+	for i, v := range values {
+		switch {
+		case t.first[i] == 0:
+		case v >= 0 && v <= t.first[i]:
 			whole = true
-		case !s.open || len(s.units) > 1:
+		case !t.cut[i]:
 			return false
 		}
 	}
 	return whole
 }
 
-// reaches says whether a field at position could be in the first message.
-func reaches(s *carried, position int) bool { return len(s.units) > 0 && len(s.units[0]) > position }
-
-// extras are what the number at f may leave out: nothing, all up to itself, or what the first message of either side shows.
-func (f *framing) extras(sides *[2]*carried) (e [4]int, n int) {
-	e[1], n = f.position+f.width, 2
-	for _, s := range sides {
-		if len(s.units) == 0 || len(s.ends) == 0 {
+// try keeps f if it is the best so far, with whatever may be left out of the number there.
+func (s *search) try(t *attempt, f framing, values [2]int) {
+	extras, n := t.extras(&f, values)
+	for _, f.extra = range extras[:n] {
+		need := f.needed(t.evidence)
+		if need > t.known || t.walked >= maxWalked {
 			continue
 		}
-		if v := f.value(s.units[0]); v >= 0 {
-			if x := s.ends[0] - v; x > 0 && x <= maxExtra && x != e[1] {
-				e[n] = x
-				n++
-			}
+		if fits, single := t.begins(&f, values); !fits || single && need > t.lengths {
+			continue
+		}
+		if told, fits := s.explains(t, &f, need); fits && told >= need {
+			t.best, t.evidence, t.found = f, f.evidence(told), true
+		}
+	}
+}
+
+// extras are what the number at f may leave out: nothing, all up to itself, or what the first message of either side shows.
+func (t *attempt) extras(f *framing, values [2]int) (e [4]int, n int) {
+	e[1], n = f.position+f.width, 2
+	for i, v := range values {
+		if t.first[i] == 0 || v < 0 {
+			continue
+		}
+		if x := t.sides[i].ends[0] - v; x > 0 && x <= maxExtra && x != e[1] {
+			e[n] = x
+			n++
 		}
 	}
 	return e, n
+}
+
+// begins tries the first message of either side: neither may fail, and one must be whole. It also says whether both end where messages are
+// known to end, so that there is hardly more to foretell than the lengths of these.
+func (t *attempt) begins(f *framing, values [2]int) (ok, single bool) {
+	whole := false
+	single = true
+	for i, v := range values {
+		if t.first[i] == 0 {
+			continue
+		}
+		n := v + f.extra
+		switch {
+		case v >= 0 && n < f.position+f.width:
+			return false, false
+		case v >= 0 && n <= t.first[i]:
+			whole = true
+		case t.cut[i]:
+			n = t.first[i]
+		default:
+			return false, false
+		}
+		single = single && n == t.sides[i].ends[0]
+	}
+	return whole, single
 }
 
 // differentLengths is how many different lengths the messages have that the known ends show, counted up to what any framing needs.
@@ -270,25 +341,6 @@ func differentLengths(sides ...*carried) int {
 	return n
 }
 
-// begins tries the first message of either side: neither may fail, and one must be whole. It also says whether both end where messages are
-// known to end, so that there is hardly more to foretell than the lengths of these.
-func (f *framing) begins(sides *[2]*carried) (ok, single bool) {
-	whole := false
-	single = true
-	for _, s := range sides {
-		if len(s.units) == 0 {
-			continue
-		}
-		n, exact := f.next(s.units[0], s.open && len(s.units) == 1)
-		if n == 0 {
-			return false, false
-		}
-		whole = whole || exact
-		single = single && n == s.ends[0]
-	}
-	return whole, single
-}
-
 // evidence is what it is worth, in bits, to foretell messages of so many different lengths, less the choice among fields.
 func (f *framing) evidence(lengths int) float64 { return float64(8*f.width*lengths) - f.price() }
 
@@ -313,6 +365,17 @@ var fieldChoice = func() (bits [maxPosition + 1]float64) {
 	return bits
 }()
 
+// leastTold is how many different lengths must be foretold by a field of a position and width.
+var leastTold = func() (least [maxPosition + 1][5]int) {
+	for position := range least {
+		for width := 1; width <= 4; width++ {
+			f := framing{position: position, width: width}
+			least[position][width] = f.needed(minEvidence)
+		}
+	}
+	return least
+}()
+
 // A tally is how well a framing foretells the known ends.
 type tally struct {
 	hits, misses, parts int
@@ -324,15 +387,15 @@ type tally struct {
 // explains walks through all units and says how many different lengths the field foretold, each of which counts its width. Equally long
 // messages foretell nothing new. Most known ends must be foretold; where both sides speak at once, some ends are none. The messages that it
 // took are added to walked; it gives up where fewer than need lengths can be foretold.
-func (s *search) explains(f *framing, need int) (told int, ok bool) {
+func (s *search) explains(of *attempt, f *framing, need int) (told int, ok bool) {
 	t := &s.tally
-	t.hits, t.misses, t.told, t.spare = 0, 0, 0, min(s.known/2, s.known-need)
-	for _, side := range s.sides {
+	t.hits, t.misses, t.told, t.spare = 0, 0, 0, min(of.known/2, of.known-need)
+	for _, side := range of.sides {
 		t.parts = 0
 		for i, unit := range side.units {
 			before := t.parts
 			fits := t.unit(f, unit, side.endsOf(i), side.open && i == len(side.units)-1)
-			s.walked += t.parts - before + 1
+			of.walked += t.parts - before + 1
 			if !fits {
 				return 0, false
 			}
@@ -343,20 +406,30 @@ func (s *search) explains(f *framing, need int) (told int, ok bool) {
 
 // unit walks through one unit; it fails unless the last message ends where the bytes end, or, where cut is allowed, beyond.
 func (t *tally) unit(f *framing, b []byte, ends []int, cut bool) bool {
+	known, least := 0, f.position+f.width
 	for at := 0; at < len(b) && t.parts < maxFramed; t.parts++ {
-		n, foretold := f.next(b[at:], cut)
-		if n == 0 {
+		v := f.value(b[at:])
+		n := v + f.extra
+		foretold := v >= 0 && n <= len(b)-at
+		switch {
+		case v >= 0 && n < least:
+			return false
+		case foretold:
+		case cut:
+			n = len(b) - at
+		default:
 			return false
 		}
 		at += n
-		for ; len(ends) > 0 && ends[0] < at; ends = ends[1:] {
+		for known < len(ends) && ends[known] < at {
+			known++
 			t.misses++
 		}
 		if t.misses > t.spare {
 			return false // too few are left to be foretold
 		}
-		if len(ends) > 0 && ends[0] == at && foretold {
-			ends = ends[1:]
+		if known < len(ends) && ends[known] == at && foretold {
+			known++
 			t.hit(n)
 		}
 	}

@@ -1,6 +1,8 @@
 package conformance
 
 import (
+	"encoding/binary"
+	"math/bits"
 	"unicode"
 	"unicode/utf8"
 )
@@ -12,6 +14,12 @@ func mostlyText(halves ...[]byte) bool {
 		n += len(b)
 	}
 	other := 0 // bytes that are not text
+	for _, b := range halves {
+		if other += surelyOther(b, n/5-other); 5*other > n {
+			return false
+		}
+	}
+	other = 0
 	for _, b := range halves {
 		for i := 0; i < len(b); {
 			size, text := 1, plain[b[i]]
@@ -29,6 +37,25 @@ func mostlyText(halves ...[]byte) bool {
 		}
 	}
 	return true
+}
+
+// surelyOther counts bytes that cannot be text, eight at a time until there are more than enough: control characters, the first byte of
+// a character in UTF-8 without a second one, and a second one behind ASCII. Random bytes have two in five.
+func surelyOther(b []byte, enough int) (n int) {
+	const ones, high = 0x0101010101010101, 0x8080808080808080
+	for i := 1; i+9 <= len(b) && n <= enough; i += 8 {
+		x, next, last := binary.LittleEndian.Uint64(b[i:]), binary.LittleEndian.Uint64(b[i+1:]), binary.LittleEndian.Uint64(b[i-1:])
+		lead, second := x&(x<<1), x&^(x<<1)
+		control := zeroBytes(x&(ones*0xe0)) &^ zeroBytes(x&(ones*0xf8)^(ones*0x08)) // but for tab, CR, LF and their neighbours
+		n += bits.OnesCount64((lead&^(next&^(next<<1)) | second&^last | control) & high)
+	}
+	return n
+}
+
+// zeroBytes sets the high bit of each byte that is zero, and no other bit.
+func zeroBytes(x uint64) uint64 {
+	const low = 0x7f7f7f7f7f7f7f7f
+	return ^(x&low + low | x | low)
 }
 
 // firstLead is the first byte that can begin a character of several bytes in UTF-8.

@@ -141,12 +141,13 @@ func (e *examined) behindFields() bool {
 	if len(a.data)+len(b.data) <= minRandom {
 		return false
 	}
-	if f, ok := e.search.frame(&a.carried, &b.carried); ok && e.behindField(f, true, true) {
-		e.framed = true
-		return true
+	if len(a.data) > 0 && len(b.data) > 0 {
+		e.search.each(&a.carried, &b.carried)
+		e.framed = e.behindFound(bothSides) || e.behindFound(clientAlone) || e.behindFound(serverAlone)
+	} else if _, ok := e.search.frame(&a.carried, &b.carried); ok {
+		e.framed = e.behindFound(bothSides)
 	}
-	if len(a.data) > 0 && len(b.data) > 0 && e.behindOneField(a, b) {
-		e.framed = true
+	if e.framed {
 		return true
 	}
 	if e.datagrams && len(a.whole) < 2 && len(b.whole) < 2 {
@@ -163,13 +164,11 @@ func (e *examined) behindFields() bool {
 	return e.framed
 }
 
-// behindOneField looks for ciphertext behind a length field that holds in one direction: the other may send something more, a key.
-func (e *examined) behindOneField(a, b *side) bool {
-	if f, ok := e.search.frame(&a.carried, &nothing); ok && e.behindField(f, true, false) {
-		return true
-	}
-	f, ok := e.search.frame(&nothing, &b.carried)
-	return ok && e.behindField(f, false, true)
+// behindFound looks for ciphertext behind the length field that was found in some directions. Where it holds in one, the other may send
+// something more, a key.
+func (e *examined) behindFound(which int) bool {
+	t := &e.search.tries[which]
+	return t.found && e.behindField(t.best, which != serverAlone, which != clientAlone)
 }
 
 // asStream is all of a direction as one message; none where nothing was sent.

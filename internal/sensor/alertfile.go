@@ -264,7 +264,8 @@ func (l *live) restore() {
 				continue
 			}
 			l.kept.add(r.flow, now.Awake-r.age)
-			if v := l.kept.by[alertKeyOf(&r.flow)]; v != nil {
+			k := alertKeyOf(&r.flow)
+			if v := l.kept.by[k.id()]; v != nil {
 				v.since = min(v.since, r.since)
 				v.flows = math.MaxInt32 // nothing takes back what an earlier run has shown
 				l.restored++

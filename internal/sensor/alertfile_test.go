@@ -130,6 +130,9 @@ func (h *host) alert(owner Owner, local, remote string) {
 			f.Owner = &owner
 		}
 	}
+	for len(h.asked) > 0 {
+		<-h.asked
+	}
 	h.judge = was
 }
 

@@ -2,6 +2,7 @@ package sensor
 
 import (
 	"container/list"
+	"hash/maphash"
 	"net/netip"
 	"time"
 
@@ -29,6 +30,12 @@ func alertKeyOf(f *Flow) alertKey {
 	return alertKey{f.Owner.Label, f.Owner.Path, f.Owner.Name, f.Owner.CDHash, f.Judgement.Verdict, f.Protocol, f.Remote}
 }
 
+// alertSeed makes ids of identities, which nobody outside can choose.
+var alertSeed = maphash.MakeSeed()
+
+// id is short for the identity: a flow in the table has no room for more.
+func (k *alertKey) id() uint64 { return maphash.Comparable(alertSeed, *k) }
+
 // group is whose alerts count together against maxOfOne.
 func (k *alertKey) group() string {
 	if k.path != "" {
@@ -51,20 +58,21 @@ type kept struct {
 
 // alerts keeps one flow of each identity. It is guarded by its owner's lock.
 type alerts struct {
-	by      map[alertKey]*kept
+	by      map[uint64]*kept      // by id
 	all     *list.List            // of *kept, the longest silent first
 	groups  map[string]*list.List // the same by executable
 	dropped int64
 }
 
 func newAlerts() *alerts {
-	return &alerts{by: map[alertKey]*kept{}, all: list.New(), groups: map[string]*list.List{}}
+	return &alerts{by: map[uint64]*kept{}, all: list.New(), groups: map[string]*list.List{}}
 }
 
 // add takes a flow, or what is new about one that it has; fresh says that its identity was not known.
 func (a *alerts) add(f Flow, now time.Duration) (fresh bool) {
 	k := alertKeyOf(&f)
-	if old := a.by[k]; old != nil {
+	id := k.id()
+	if old := a.by[id]; old != nil {
 		old.last, old.since = max(old.last, now), min(old.since, f.opened)
 		if f.key() == old.first.key() {
 			old.first = f
@@ -87,7 +95,7 @@ func (a *alerts) add(f Flow, now time.Duration) (fresh bool) {
 	}
 	v := &kept{key: k, first: f, since: f.opened, last: now, flows: 1}
 	v.all, v.own = a.all.PushBack(v), own.PushBack(v)
-	a.by[k] = v
+	a.by[id] = v
 	return true
 }
 
@@ -98,7 +106,7 @@ func (a *alerts) drop(from *list.List) {
 }
 
 func (a *alerts) forget(v *kept) {
-	delete(a.by, v.key)
+	delete(a.by, v.key.id())
 	a.all.Remove(v.all)
 	own := a.groups[v.key.group()]
 	own.Remove(v.own)
@@ -108,8 +116,8 @@ func (a *alerts) forget(v *kept) {
 }
 
 // withdraw takes back the flow that stood for an alert and turned out to be none, unless there were others.
-func (a *alerts) withdraw(k alertKey, flow flowKey) {
-	if v := a.by[k]; v != nil && v.flows == 1 && v.first.key() == flow {
+func (a *alerts) withdraw(id uint64, flow flowKey) {
+	if v := a.by[id]; v != nil && v.flows == 1 && v.first.key() == flow {
 		a.forget(v)
 	}
 }

@@ -21,7 +21,7 @@ func (s *Sensor) Coverage(ctx context.Context) []Coverage {
 		}
 	}
 	if s.o.Privileges != nil {
-		rows = append(rows, *s.o.Privileges())
+		rows = append(rows, s.o.Privileges())
 	}
 	_, problems := s.rules.current()
 	rows = append(rows, problemsCoverage("allowlist", "every rule is in force", "mend the rules that are named", problems))

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/cipherlens/cipherlens/internal/clock"
+	"github.com/cipherlens/cipherlens/internal/conformance"
 	"github.com/cipherlens/cipherlens/internal/flow"
 )
 
@@ -21,13 +22,18 @@ const (
 	lastWords = time.Second
 )
 
-// alerted is an alert that is still in the flow table.
+// alerted is an alert that is still in the flow table. There may be as many as flows, so it is small.
 type alerted struct {
-	put  bool     // it was put to the kept alerts
-	key  alertKey // as this
-	seen int64    // LastSeen then
+	id       uint64    // of the kept alert that it was put to; 0 before
+	seen     int64     // LastSeen then
+	carriage *carriage // while there are tunnels: whether it carries one
+	mimic    bool      // its verdict then was tls_mimic
+	carries  bool      // it carries a tunnel: that stays
+}
 
-	carriage carriage // whether it carries a tunnel
+// news says whether the kept alerts do not know yet what f is.
+func (a *alerted) news(f *flow.Flow) bool {
+	return a.id == 0 || a.seen != f.LastSeen || a.mimic != (f.Judgement.Verdict == conformance.TLSMimic)
 }
 
 // sighting is what is on its way from the flow table to the kept alerts.
@@ -121,9 +127,9 @@ func (l *live) collect(ctx context.Context) {
 		case !f.Alert():
 			l.takeBack(f, a)
 			delete(l.alerted, f)
-		case a.carriage.carries:
+		case a.carries:
 			l.takeBack(f, a)
-		case l.settled(f) && (!a.put || a.seen != f.LastSeen || a.key.verdict != f.Judgement.Verdict):
+		case l.settled(f) && a.news(f):
 			seen = append(seen, sighting{l.convert(f), f.LastSeen, a})
 		}
 	}
@@ -146,23 +152,24 @@ func (l *live) collect(ctx context.Context) {
 // put files one sighting; the lock must be held.
 func (l *live) put(s *sighting, now time.Duration) {
 	k := alertKeyOf(&s.flow)
-	if s.from.put && s.from.key != k {
-		l.kept.withdraw(s.from.key, s.flow.key())
+	id := k.id()
+	if s.from.id != 0 && s.from.id != id {
+		l.kept.withdraw(s.from.id, s.flow.key())
 		l.unsaved.fresh = true
 	}
 	if l.kept.add(s.flow, now) {
 		l.unsaved.fresh = true
 	}
 	l.unsaved.seen = true
-	s.from.put, s.from.key, s.from.seen = true, k, s.seen
+	s.from.id, s.from.seen, s.from.mimic = id, s.seen, k.verdict == conformance.TLSMimic
 }
 
 // takeBack forgets an alert that more bytes have explained; the lock must be held.
 func (l *live) takeBack(f *flow.Flow, a *alerted) {
-	if a.put {
+	if a.id != 0 {
 		out := fromTable(f)
-		l.kept.withdraw(a.key, out.key())
-		a.put, l.unsaved.fresh = false, true
+		l.kept.withdraw(a.id, out.key())
+		a.id, l.unsaved.fresh = 0, true
 	}
 }
 
@@ -172,11 +179,12 @@ func (l *live) removed(f *flow.Flow) {
 	if a == nil {
 		return
 	}
+	carries, _ := l.carrying(f)
 	delete(l.alerted, f)
 	switch {
-	case !f.Alert(), a.carriage.carries:
+	case !f.Alert(), carries:
 		l.takeBack(f, a)
-	case a.put && a.seen == f.LastSeen && a.key.verdict == f.Judgement.Verdict:
+	case !a.news(f):
 	case len(l.leaving) < maxAlerts:
 		l.leaving = append(l.leaving, sighting{l.convert(f), f.LastSeen, a})
 	default: // no time to ask who signed it

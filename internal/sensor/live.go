@@ -25,6 +25,8 @@ const (
 	retryCapture = 10 * time.Second
 	// refreshIndex is how old the index of jobs and applications may become.
 	refreshIndex = 10 * time.Minute
+	// alertShare of memory_budget, one part in so many, is for what is remembered of alerts in the flow table.
+	alertShare = 16
 	// waitingOwners is how many flows may wait for their owner; beyond, a flow goes without and is counted.
 	waitingOwners = 4096
 )
@@ -48,6 +50,7 @@ type live struct {
 	mu          sync.Mutex // guards what follows, and each flow in table
 	table       *flow.Table
 	judge       func(*flow.Flow, *conformance.Conversation) conformance.Judgement
+	allNames    bool   // record_sni is all
 	judgedUnder uint64 // the count of changes of the settings that judge was made of
 	kept        *alerts
 	alerted     map[*flow.Flow]*alerted // what is an alert in table
@@ -103,12 +106,12 @@ func (l *live) begin() {
 	l.started = l.now()
 	l.looked = l.started
 	now := l.settings.Current()
-	l.judge, l.judgedUnder = judging(now, l.judgeFailed), l.settings.Changes()
+	l.judge, l.judgedUnder, l.allNames = judging(now, l.judgeFailed), l.settings.Changes(), now.RecordSNI == config.SNIAll
 	l.table = flow.New(flow.Config{
 		Judge:   l.judged,
 		Opened:  l.opened,
 		Removed: l.removed,
-		Memory:  int(now.MemoryBudget),
+		Memory:  int(now.MemoryBudget) - int(now.MemoryBudget)/alertShare,
 		Keep:    time.Duration(now.TimeWindow),
 		Outer:   true, // what is inside a tunnel was chosen by who made it
 	})
@@ -122,8 +125,12 @@ func (l *live) judged(f *flow.Flow, c *conformance.Conversation) conformance.Jud
 	if j.Verdict.Alert() && l.alerted[f] == nil {
 		l.alerted[f] = &alerted{}
 	}
-	if relay(j.SNI) && !relay(f.Judgement.SNI) {
-		l.relayed++
+	if relay(j.SNI) {
+		if !relay(f.Judgement.SNI) {
+			l.relayed++
+		}
+	} else if !j.Verdict.Alert() && j.Final && !l.allNames {
+		j.SNI = "" // nobody may see it, and it takes room
 	}
 	return j
 }
@@ -142,17 +149,22 @@ func (l *live) run(ctx context.Context) {
 			return
 		}
 		l.log.Warn("no live capture", "error", err, "retry", retryCapture)
-		l.mu.Lock()
-		if l.source != nil {
-			l.lost++
-		}
-		l.source, l.failed = nil, err
-		l.mu.Unlock()
+		l.ended(err)
 		select {
 		case <-time.After(retryCapture):
 		case <-ctx.Done():
 		}
 	}
+}
+
+// ended notes why a capture ended, or could not be had.
+func (l *live) ended(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.source != nil {
+		l.lost++
+	}
+	l.source, l.failed = nil, err
 }
 
 // keepIndex builds the index of jobs and applications, and builds it again from time to time: software comes and goes.
@@ -237,7 +249,7 @@ func (l *live) judgeFailed(err error) {
 func (l *live) follow() {
 	if changes := l.settings.Changes(); changes != l.judgedUnder {
 		now := l.settings.Current()
-		l.judge, l.judgedUnder = judging(now, l.judgeFailed), changes
+		l.judge, l.judgedUnder, l.allNames = judging(now, l.judgeFailed), changes, now.RecordSNI == config.SNIAll
 		l.table.SetKeep(time.Duration(now.TimeWindow))
 	}
 }
@@ -346,8 +358,8 @@ func settled(j *conformance.Judgement, ended bool, silent time.Duration) bool {
 
 // settled says so of a flow, whose owner must have been looked for as well: it is part of the alert. The lock must be held.
 func (l *live) settled(f *flow.Flow) bool {
-	_, unsure := l.carrying(f)
-	return settled(&f.Judgement, f.Ended, l.table.Silent(f)) && f.Owner != nil && l.labelled && !unsure
+	carries, unsure := l.carrying(f)
+	return settled(&f.Judgement, f.Ended, l.table.Silent(f)) && f.Owner != nil && l.labelled && !carries && !unsure
 }
 
 // convert copies a flow with its owner; the lock must be held.
@@ -405,14 +417,18 @@ func (l *live) flows(ctx context.Context, window time.Duration, keep func(*Flow)
 // keptAs gives the kept alert that a flow of the table stands for; nil for one of its later flows. The lock must be held.
 func (l *live) keptAs(f *flow.Flow, out *Flow) *kept {
 	a := l.alerted[f]
-	if a == nil || !a.put {
+	if a == nil || a.id == 0 {
 		return nil
 	}
-	out.Owner.CDHash = a.key.cdhash
-	if v := l.kept.by[a.key]; v != nil && v.first.key() == out.key() {
-		return v
+	v := l.kept.by[a.id]
+	if v == nil {
+		return nil
 	}
-	return nil
+	out.Owner.CDHash = v.key.cdhash
+	if v.first.key() != out.key() {
+		return nil
+	}
+	return v
 }
 
 // inOrder compares by the first packet; what stands for an alert comes before its other flows.

@@ -29,7 +29,7 @@ func (l *live) coverage() []Coverage {
 	}
 	carried := 0
 	for _, a := range l.alerted {
-		if a.carriage.carries {
+		if a.carries {
 			carried++
 		}
 	}

@@ -29,7 +29,7 @@ type Options struct {
 	Log        *slog.Logger
 
 	// Privileges says which rights this process has given up, for Coverage; nil when it gave up none on purpose.
-	Privileges func() *Coverage
+	Privileges func() Coverage
 	Progress   func(Progress) // called while captures are read; may be nil
 	Inspect    Inspector      // looks on while captures are judged; may be nil
 }

@@ -24,6 +24,8 @@ const (
 	// carryHeaders is the most that one inner packet with payload costs outside: its own headers, the tunnel's, and as much for its acknowledgement, which
 	// is not captured.
 	carryHeaders = 2 * (60 + 80)
+	// maxCarriages is how many alerts are compared with the tunnels at once.
+	maxCarriages = 1024
 	// carryWait is how many looks an alert outside waits for traffic inside, while a tunnel is up.
 	carryWait = 60
 )
@@ -42,23 +44,20 @@ func (t traffic) since(before traffic) traffic {
 
 // carriage is the traffic of a flow and of the tunnels in the same looks, to see whether one carries the other.
 type carriage struct {
-	before  traffic // the flow's at the last look
-	looks   int
-	outer   [carryWindows]traffic // the last is the newest
-	inner   [carryWindows]traffic
-	carries bool // it did: that stays
+	before traffic // the flow's at the last look
+	looks  int
+	outer  [carryWindows]traffic // the last is the newest
+	inner  [carryWindows]traffic
 }
 
-// look takes the flow's counters, and what passed inside since the last look.
-func (c *carriage) look(now, inner traffic) {
-	if c.looks > 0 {
-		copy(c.outer[:], c.outer[1:])
-		copy(c.inner[:], c.inner[1:])
-		c.outer[carryWindows-1], c.inner[carryWindows-1] = now.since(c.before), inner
-		c.carries = c.carries || c.looks >= carryWindows && correlated(&c.outer, &c.inner)
-	}
+// look takes the flow's counters, and what passed inside since the last look. It says whether the flow carries the tunnels.
+func (c *carriage) look(now, inner traffic) bool {
+	copy(c.outer[:], c.outer[1:])
+	copy(c.inner[:], c.inner[1:])
+	c.outer[carryWindows-1], c.inner[carryWindows-1] = now.since(c.before), inner
 	c.before = now
 	c.looks++
+	return c.looks >= carryWindows && correlated(&c.outer, &c.inner)
 }
 
 // undecided says that it may still turn out that the flow carries a tunnel.
@@ -69,7 +68,7 @@ func (c *carriage) undecided() bool {
 			busy++
 		}
 	}
-	return !c.carries && (c.looks <= carryWindows || busy < carryBusy && c.looks < carryWait)
+	return c.looks < carryWindows || busy < carryBusy && c.looks < carryWait
 }
 
 // correlated says whether outer carries inner: it is never less, for each byte inside is one outside, never much more, for there is nothing else
@@ -135,10 +134,23 @@ func (l *live) link() {
 		}
 	}
 	l.inside = inside
+	compared := 0
+	var fresh []*flow.Flow
 	for f, a := range l.alerted {
-		if !within(l.links.tunnels, f) {
-			a.carriage.look(trafficOf(f), passed)
+		switch {
+		case a.carries || f.Ended || within(l.links.tunnels, f):
+			a.carriage = nil
+		case a.carriage == nil:
+			if len(fresh) < maxCarriages {
+				fresh = append(fresh, f)
+			}
+		default:
+			compared++
+			a.carries = a.carriage.look(trafficOf(f), passed)
 		}
+	}
+	for _, f := range fresh[:min(len(fresh), max(0, maxCarriages-compared))] { // more are not compared, and not waited for
+		l.alerted[f].carriage = &carriage{before: trafficOf(f)}
 	}
 }
 
@@ -149,18 +161,24 @@ func (l *live) carrying(f *flow.Flow) (carries, unsure bool) {
 	if a == nil {
 		return false, false
 	}
-	if a.carriage.carries || len(l.links.tunnels) == 0 || within(l.links.tunnels, f) {
-		return a.carriage.carries, false
+	if a.carries || len(l.links.tunnels) == 0 || within(l.links.tunnels, f) {
+		return a.carries, false
 	}
 	if owner, known := f.Owner.(*Owner); known && len(l.inside) > 0 {
 		for i := range l.extensions {
 			if l.extensions[i].owns(owner.Path) {
-				a.carriage.carries = true
+				a.carries = true
 				return true, false
 			}
 		}
 	}
-	return false, !f.Ended && a.carriage.undecided()
+	if f.Ended {
+		return false, false
+	}
+	if a.carriage == nil { // it was not looked at yet, or there are too many
+		return false, len(l.alerted) <= maxCarriages
+	}
+	return false, a.carriage.undecided()
 }
 
 // carrier is the judgement of a tunnel's outer flow.

@@ -4,7 +4,7 @@ import "github.com/cipherlens/cipherlens/internal/randomness"
 
 const (
 	// sampleBytes is how much ciphertext of one direction is judged.
-	sampleBytes = 1024
+	sampleBytes = 512
 	// leastSample is the sample below which ciphertext is not judged.
 	leastSample = 64
 	// lowEntropy is the share of uniform samples below which a sample is no ciphertext: far beyond chance over all of a fleet's flows.

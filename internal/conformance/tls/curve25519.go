@@ -61,23 +61,68 @@ func (a fe) mul(b fe) fe {
 		}
 		t[i+4] = carry
 	}
-	var carry uint64
-	var r fe
-	for i := range r { // the upper half counts 38 times
-		hi, lo := bits.Mul64(t[i+4], 38)
-		var c uint64
-		lo, c = bits.Add64(lo, t[i], 0)
-		hi += c
-		lo, c = bits.Add64(lo, carry, 0)
-		r[i], carry = lo, hi+c
-	}
-	return r.fold(carry)
+	return folded(t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7])
 }
 
-// squared squares a n times.
+// folded reduces a product below 2^512: its upper half counts 38 times.
+func folded(t0, t1, t2, t3, t4, t5, t6, t7 uint64) fe {
+	h0, l0 := bits.Mul64(t4, 38)
+	h1, l1 := bits.Mul64(t5, 38)
+	h2, l2 := bits.Mul64(t6, 38)
+	h3, l3 := bits.Mul64(t7, 38)
+	var c, d uint64
+	t0, c = bits.Add64(t0, l0, 0)
+	t1, c = bits.Add64(t1, l1, c)
+	t2, c = bits.Add64(t2, l2, c)
+	t3, c = bits.Add64(t3, l3, c)
+	t1, d = bits.Add64(t1, h0, 0)
+	t2, d = bits.Add64(t2, h1, d)
+	t3, d = bits.Add64(t3, h2, d)
+	return fe{t0, t1, t2, t3}.fold(h3 + c + d)
+}
+
+// squared squares a n times. Nearly all of the time is spent here, hence without loops.
 func (a fe) squared(n int) fe {
 	for range n {
-		a = a.mul(a)
+		// Products of different digits, t1 to t6.
+		t2, t1 := bits.Mul64(a[0], a[1])
+		h02, l02 := bits.Mul64(a[0], a[2])
+		h03, l03 := bits.Mul64(a[0], a[3])
+		h12, l12 := bits.Mul64(a[1], a[2])
+		h13, l13 := bits.Mul64(a[1], a[3])
+		t6, t5 := bits.Mul64(a[2], a[3])
+		var c uint64
+		t2, c = bits.Add64(t2, l02, 0)
+		t3, c := bits.Add64(h02, l03, c)
+		t4, _ := bits.Add64(h03, 0, c)
+		t3, c = bits.Add64(t3, l12, 0)
+		t4, c = bits.Add64(t4, l13, c)
+		t5, c = bits.Add64(t5, h13, c)
+		t6 += c
+		t4, c = bits.Add64(t4, h12, 0)
+		t5, c = bits.Add64(t5, 0, c)
+		t6 += c
+		// Each counts twice.
+		t7 := t6 >> 63
+		t6 = t6<<1 | t5>>63
+		t5 = t5<<1 | t4>>63
+		t4 = t4<<1 | t3>>63
+		t3 = t3<<1 | t2>>63
+		t2 = t2<<1 | t1>>63
+		t1 <<= 1
+		// Squares of the digits.
+		h0, t0 := bits.Mul64(a[0], a[0])
+		h1, l1 := bits.Mul64(a[1], a[1])
+		h2, l2 := bits.Mul64(a[2], a[2])
+		h3, l3 := bits.Mul64(a[3], a[3])
+		t1, c = bits.Add64(t1, h0, 0)
+		t2, c = bits.Add64(t2, l1, c)
+		t3, c = bits.Add64(t3, h1, c)
+		t4, c = bits.Add64(t4, l2, c)
+		t5, c = bits.Add64(t5, h2, c)
+		t6, c = bits.Add64(t6, l3, c)
+		t7 += h3 + c
+		a = folded(t0, t1, t2, t3, t4, t5, t6, t7)
 	}
 	return a
 }

@@ -101,6 +101,11 @@ func (o options) outside(ctx context.Context) error {
 	if err := os.MkdirAll(o.work, 0o755); err != nil {
 		return err
 	}
+	for _, left := range []string{"benign", "volume", "mac-logs", "sensor-" + embedded, "sensor-" + withAllowlist, "sensor-osqueryd"} { // of a campaign before
+		if err := os.RemoveAll(filepath.Join(o.work, left)); err != nil {
+			return err
+		}
+	}
 	if err := os.Chmod(o.work, 0o755); err != nil { // servers drop privileges
 		return err
 	}

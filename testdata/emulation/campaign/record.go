@@ -39,7 +39,10 @@ func copyPackets(ctx context.Context, source capture.Source, out io.Writer, keep
 	if err != nil {
 		return err
 	}
-	link := -1
+	link, err := w.AddInterface(nearLink, capture.LinkEthernet)
+	if err != nil {
+		return err
+	}
 	for ctx.Err() == nil {
 		var p capture.Packet
 		err := source.Next(&p)
@@ -52,14 +55,13 @@ func copyPackets(ctx context.Context, source capture.Source, out io.Writer, keep
 		if err != nil {
 			return err
 		}
-		if link < 0 {
-			if link, err = w.AddInterface(nearLink, uint16(p.LinkType)); err != nil {
-				return err
-			}
-		}
 		var h flow.Header
 		if flow.Decode(p.LinkType, p.Data, &h) != nil || !keep(&h) {
 			continue
+		}
+		if p.LinkType == capture.LinkRaw { // a live capture; Apple's files are of Ethernet
+			p.Data = append([]byte("\x02\x00\x00\x00\x00\x02\x02\x00\x00\x00\x00\x01\x08\x00"), p.Data...)
+			p.Length = len(p.Data)
 		}
 		p.Interface, p.Direction, p.Process = link, capture.Unknown, nil
 		if err := w.Write(capture.ApplePacket{Packet: p}); err != nil {

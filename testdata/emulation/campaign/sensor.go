@@ -140,11 +140,31 @@ func (s *sensor) follow(ctx context.Context) {
 	}
 }
 
-func (s *sensor) take(line []byte) {
-	var item struct {
-		Name, Action string
-		Columns      map[string]string
+// A resultLine is one of osquery's differential results.
+type resultLine struct {
+	Name, Action string
+	Columns      map[string]string
+}
+
+// resultLines reads a whole results log.
+func resultLines(file string) ([]resultLine, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
 	}
+	var all []resultLine
+	for line := range strings.Lines(string(data)) {
+		var l resultLine
+		if err := json.Unmarshal([]byte(line), &l); err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+		all = append(all, l)
+	}
+	return all, nil
+}
+
+func (s *sensor) take(line []byte) {
+	var item resultLine
 	if json.Unmarshal(line, &item) != nil || item.Action != "added" || !strings.HasSuffix(item.Name, "an0402_detection") {
 		return
 	}
