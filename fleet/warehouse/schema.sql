@@ -8,8 +8,9 @@
 --             UTC; a destination is address, port and protocol)
 --   coverage  what each host can see
 -- Each view stands on "lines" alone: old servers and new ones disagree on what a view behind a view gets.
--- Result lines and snapshots come as osquery's filesystem, TLS, Kafka and AWS loggers write them, under osqueryd's names (pack_an0402_detection) and Fleet's
--- (pack/Global/an0402_detection).
+-- Result lines come as osquery's filesystem, TLS, Kafka and AWS loggers write them: a row a line, a snapshot, or the added rows of a batch
+-- (--logger_event_type=false); under osqueryd's names (pack_an0402_detection) and Fleet's (pack/Global/an0402_detection). A request of the TLS logger holds
+-- several: insert the elements of its "data".
 --
 -- Every value of a row is a string (--logger_numerics is false, its default), and a quote within a string is written \". With the escaped pairs masked, every
 -- quote that is left is structure: so an object ends at its first "}, an array at its first "}], rows part at "},{", and what an attacker names a file
@@ -41,9 +42,9 @@ ENGINE = MergeTree PARTITION BY toYYYYMM(day) ORDER BY (day, host, time);
 CREATE MATERIALIZED VIEW IF NOT EXISTS cipherlens.to_findings TO cipherlens.findings AS
 WITH
     replaceAll(replaceAll(line, '\\\\', '..'), '\\"', '..') AS mask,
-    position(mask, '"snapshot":[') AS listed,
+    multiIf(position(mask, '"snapshot":[') > 0, position(mask, '"snapshot":[') + 11, position(mask, '"added":[') > 0, position(mask, '"added":[') + 8, 0) AS listed,
     position(mask, '"columns":{') AS alone,
-    if(listed > 0, listed + 11, alone + 10) AS at,
+    if(listed > 0, listed, alone + 10) AS at,
     if(listed = 0, position(substring(mask, at), '"}') + 1, if(substring(line, at, 2) = '[]', 2, position(substring(mask, at), '"}]') + 2)) AS size,
     concat(substring(line, 1, at - 1), substring(line, at + size)) AS head,
     if(listed > 0, substring(line, at + 3, size - 6), substring(line, at + 2, size - 4)) AS inside,
@@ -85,9 +86,9 @@ WHERE match(query, '^an040[12][_/]detection$') AND visitParamExtractString(head,
 CREATE MATERIALIZED VIEW IF NOT EXISTS cipherlens.to_contacts TO cipherlens.contacts AS
 WITH
     replaceAll(replaceAll(line, '\\\\', '..'), '\\"', '..') AS mask,
-    position(mask, '"snapshot":[') AS listed,
+    multiIf(position(mask, '"snapshot":[') > 0, position(mask, '"snapshot":[') + 11, position(mask, '"added":[') > 0, position(mask, '"added":[') + 8, 0) AS listed,
     position(mask, '"columns":{') AS alone,
-    if(listed > 0, listed + 11, alone + 10) AS at,
+    if(listed > 0, listed, alone + 10) AS at,
     if(listed = 0, position(substring(mask, at), '"}') + 1, if(substring(line, at, 2) = '[]', 2, position(substring(mask, at), '"}]') + 2)) AS size,
     concat(substring(line, 1, at - 1), substring(line, at + size)) AS head,
     if(listed > 0, substring(line, at + 3, size - 6), substring(line, at + 2, size - 4)) AS inside,
@@ -121,9 +122,9 @@ WHERE visitParamExtractString(head, 'action') != 'removed' AND listed + alone > 
 CREATE MATERIALIZED VIEW IF NOT EXISTS cipherlens.to_coverage TO cipherlens.coverage AS
 WITH
     replaceAll(replaceAll(line, '\\\\', '..'), '\\"', '..') AS mask,
-    position(mask, '"snapshot":[') AS listed,
+    multiIf(position(mask, '"snapshot":[') > 0, position(mask, '"snapshot":[') + 11, position(mask, '"added":[') > 0, position(mask, '"added":[') + 8, 0) AS listed,
     position(mask, '"columns":{') AS alone,
-    if(listed > 0, listed + 11, alone + 10) AS at,
+    if(listed > 0, listed, alone + 10) AS at,
     if(listed = 0, position(substring(mask, at), '"}') + 1, if(substring(line, at, 2) = '[]', 2, position(substring(mask, at), '"}]') + 2)) AS size,
     concat(substring(line, 1, at - 1), substring(line, at + size)) AS head,
     if(listed > 0, substring(line, at + 3, size - 6), substring(line, at + 2, size - 4)) AS inside,

@@ -54,7 +54,7 @@ func TestWarehouse(t *testing.T) {
 		a := s.askText("SELECT count() AS parts, sum(rows) AS kept, sum(bytes) AS disk FROM system.parts WHERE active AND database = 'cipherlens' AND table = '" + table + "'")
 		t.Logf("%s: %v rows, %v bytes on disk", table, a.Data[0]["kept"], a.Data[0]["disk"])
 	}
-	compareWithBaseline(t, f, log)
+	compareWithBaseline(t, s, log)
 }
 
 // batchLines is how many lines one INSERT has: enough that parts stay few, few enough that the views' work on them stays small.
