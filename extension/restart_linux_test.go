@@ -106,6 +106,11 @@ func (w *fieldwork) story(ctx context.Context) error {
 		return err
 	}
 	fmt.Println("sockets:", own)
+	memory, err := resident(w.ext.Process.Pid)
+	if err != nil {
+		return err
+	}
+	fmt.Println("resident:", memory)
 	began := time.Now()
 	if err := w.end(); err != nil {
 		return err
@@ -217,6 +222,18 @@ func (w *fieldwork) findings() int {
 	return n
 }
 
+// resident gives what proc_pid_status(5) says of a process's memory.
+func resident(pid int) (string, error) {
+	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
+	var found []string
+	for line := range strings.Lines(string(text)) {
+		if strings.HasPrefix(line, "VmRSS") || strings.HasPrefix(line, "RssAnon") || strings.HasPrefix(line, "RssFile") {
+			found = append(found, strings.Join(strings.Fields(line), " "))
+		}
+	}
+	return strings.Join(found, ", "), err
+}
+
 // sockets lists the sockets that a process has, by what the kernel says of each inode in /proc/<pid>/net: protocol, and for the Internet's the state.
 func sockets(pid int) ([]string, error) {
 	dir := "/proc/" + strconv.Itoa(pid)
@@ -289,6 +306,12 @@ func TestRestart(t *testing.T) {
 		require.NotContains(t, own, never, "no listener and no connection of its own")
 	}
 	require.Contains(t, out, "1 taken over from the run before")
+	var kib int
+	_, rest, _ = strings.Cut(out, "resident: ")
+	_, err = fmt.Sscanf(rest, "VmRSS: %d kB", &kib)
+	require.NoError(t, err, out)
+	require.Less(t, kib, 64<<10, "resident memory of a quiet host's extension")
+	t.Log(strings.SplitN(rest, "\n", 2)[0])
 	if !strings.Contains(out, "operation not supported") { // as a build with cgo says
 		require.Contains(t, out, "coverage: ok given up: ")
 		require.NotContains(t, out, "not given up")

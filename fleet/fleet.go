@@ -220,11 +220,15 @@ func Labels() []Label {
 func Policies() []Policy {
 	policies := []Policy{
 		{
-			Name:        "Cipherlens - the sensor sees everything it needs",
-			Description: "Passes when no row of cipherlens_coverage is degraded or blind. Fails on a host whose detection is partly or wholly blind.",
+			Name: "Cipherlens - the sensor sees everything it needs",
+			Description: "Passes when nothing that the analytic cannot do without is degraded or blind: capture, attribution, jobs, processes, root, Full Disk Access. " +
+				"Fails on a host whose detection is partly or wholly blind.",
 			Resolution: "Run SELECT name, state, detail, advice FROM cipherlens_coverage on the host and do what advice says: mostly Full Disk Access for osqueryd " +
 				"(profile cipherlens-pppc.mobileconfig), or osqueryd not running as root.",
-			Query: "SELECT 1 FROM (SELECT count(*) AS looked_at, sum(state <> 'ok') AS not_ok FROM cipherlens_coverage)\nWHERE looked_at > 0 AND not_ok = 0",
+			Query: `SELECT 1 FROM (
+  SELECT count(*) AS looked_at, sum(state <> 'ok') AS not_ok FROM cipherlens_coverage
+  WHERE name IN ('capture', 'attribution', 'launchd', 'processes', 'root', 'full_disk_access', 'judge')
+) WHERE looked_at > 0 AND not_ok = 0`,
 		},
 		{
 			Name: "Cipherlens - no unapproved random egress",

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -61,6 +62,16 @@ func TestRoundTrip(t *testing.T) {
 	}
 	require.Equal(t, Settings, got.Options.Config.Options["custom_cipherlens"])
 	require.Equal(t, []string{"gitops/lib/cipherlens-pppc.mobileconfig"}, got.Profiles)
+}
+
+// TestEssentialCoverageIsOne: the policy and an0402-coverage/host mean the same by what the analytic cannot do without.
+func TestEssentialCoverageIsOne(t *testing.T) {
+	t.Parallel()
+	host, err := os.ReadFile("../packs/an0402-coverage/host.sql")
+	require.NoError(t, err)
+	list := regexp.MustCompile(`name IN \('capture'[^)]*\)`)
+	require.Regexp(t, list, string(host))
+	require.Equal(t, list.FindString(string(host)), list.FindString(Policies()[0].Query))
 }
 
 // TestPacksInAgentOptions: the packs that osqueryd runs itself are the generated ones, without live queries.
@@ -240,6 +251,8 @@ func TestPoliciesAndLabels(t *testing.T) {
 		{"a Mac that sees", "darwin", rows{ok}, rows{flow("verdict", "tls")}, []bool{true, true}, []string{LabelInstalled, LabelMacOS}},
 		{"without flows", "ubuntu", rows{ok}, nil, []bool{true, true}, []string{LabelInstalled, LabelLinux}},
 		{"degraded", "darwin", rows{ok, degraded}, nil, []bool{false, true}, []string{LabelInstalled, LabelMacOS}},
+		{"started late", "darwin", rows{ok, {"name": "late_start", "state": "degraded"}}, nil, []bool{true, true}, []string{LabelInstalled, LabelMacOS}},
+		{"nothing to see with", "darwin", rows{{"name": "clock", "state": "ok"}}, nil, []bool{false, true}, []string{LabelInstalled, LabelMacOS}},
 		{"blind", "darwin", rows{blind}, nil, []bool{false, false}, []string{LabelInstalled, LabelMacOS}},
 		{"a finding", "darwin", rows{ok}, rows{flow()}, []bool{true, false}, []string{LabelInstalled, LabelMacOS}},
 		{"a mimic inside", "rhel", rows{ok}, rows{flow("verdict", "tls_mimic", "remote_scope", "private")}, []bool{true, false}, []string{LabelInstalled, LabelLinux}},

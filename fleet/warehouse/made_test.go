@@ -49,8 +49,8 @@ type seen struct{ hosts, days map[string]bool }
 
 // hostState is the last word of a host on what it sees.
 type hostState struct {
-	platform, state string
-	at              time.Time
+	platform, state, essential string
+	at                         time.Time
 }
 
 // newFleet makes programs: a few that nearly every host has, many that few have, and implants (the last ten) on one to three hosts each.
@@ -103,6 +103,10 @@ func (f *fleet) hostLines(host int) [][]byte {
 		}
 	}
 	state := []string{"ok", "ok", "ok", "ok", "ok", "ok", "ok", "ok", "ok", "degraded", "degraded", "blind"}[random.IntN(12)]
+	essential := state
+	if state == "degraded" && host%2 == 0 {
+		essential = "ok"
+	}
 	last := f.days
 	if random.IntN(50) == 0 {
 		last = f.days - 5 // gone silent
@@ -132,8 +136,8 @@ func (f *fleet) hostLines(host int) [][]byte {
 		}
 		lines = append(lines, f.item(host, name, at, "an0402_flows", "snapshot", flows)...)
 		at = at.Add(time.Hour)
-		f.states[name] = hostState{platform, state, at}
-		lines = append(lines, f.item(host, name, at, "an0402-coverage_host", "snapshot", []sqlhost.Row{row("platform", platform, "state", state, "blind", "", "degraded", "", "extension_version", "0.1.0", "exception_key", "host:"+state)})...)
+		f.states[name] = hostState{platform, state, essential, at}
+		lines = append(lines, f.item(host, name, at, "an0402-coverage_host", "snapshot", []sqlhost.Row{row("platform", platform, "state", state, "essential", essential, "blind", "", "degraded", "", "extension_version", "0.1.0", "exception_key", "host:"+state)})...)
 	}
 	if !latest.IsZero() {
 		f.lastFindings = append(f.lastFindings, latest)

@@ -35,7 +35,7 @@ ENGINE = ReplacingMergeTree PARTITION BY toYYYYMM(day) ORDER BY (identity, remot
 
 CREATE TABLE IF NOT EXISTS cipherlens.coverage
 (
-    day Date, time DateTime, host String, platform String, state String, blind String, degraded String, extension_version String
+    day Date, time DateTime, host String, platform String, essential String, state String, blind String, degraded String, extension_version String
 )
 ENGINE = MergeTree PARTITION BY toYYYYMM(day) ORDER BY (day, host, time);
 
@@ -135,6 +135,7 @@ SELECT
     toDateTime(visitParamExtractUInt(head, 'unixTime')) AS time,
     visitParamExtractString(head, 'hostIdentifier') AS host,
     visitParamExtractString(row, 'platform') AS platform,
+    visitParamExtractString(row, 'essential') AS essential,
     visitParamExtractString(row, 'state') AS state,
     visitParamExtractString(row, 'blind') AS blind,
     visitParamExtractString(row, 'degraded') AS degraded,

@@ -155,7 +155,7 @@ func (f *fleet) checkCoverage(t *testing.T, got []map[string]any) {
 	}
 	want := map[string]map[string]int{}
 	for _, s := range f.states {
-		state := s.state
+		state := s.essential
 		if s.at.Before(newest.Add(-24 * time.Hour)) {
 			state = "silent"
 		}
@@ -164,10 +164,13 @@ func (f *fleet) checkCoverage(t *testing.T, got []map[string]any) {
 		}
 		want[s.platform]["hosts"]++
 		want[s.platform][state]++
+		if state != "silent" && s.state == "ok" {
+			want[s.platform]["all_ok"]++
+		}
 	}
 	require.Len(t, got, len(want))
 	for _, r := range got {
-		for _, column := range []string{"hosts", "ok", "degraded", "blind", "silent"} {
+		for _, column := range []string{"hosts", "ok", "degraded", "blind", "silent", "all_ok"} {
 			require.Equal(t, strconv.Itoa(want[r["platform"].(string)][column]), r[column], "%s of %s", column, r["platform"])
 		}
 	}

@@ -112,7 +112,7 @@ func parseRule(i item) (*Rule, error) {
 		return nil, fmt.Errorf("more than %d opening brackets", maxBrackets)
 	}
 	var list []*Rule
-	err := yaml.UnmarshalWithOptions(i.text, &list, yaml.Strict())
+	err := decode(i.text, &list, yaml.Strict())
 	switch {
 	case err != nil:
 		rule := &Rule{Name: nameOf(i.text)}
@@ -125,6 +125,16 @@ func parseRule(i item) (*Rule, error) {
 
 func brackets(text []byte) int {
 	return bytes.Count(text, []byte("[")) + bytes.Count(text, []byte("{"))
+}
+
+// decode reads YAML. The package panics over some malformed tags and anchors: that is an error of the text, too.
+func decode(text []byte, into any, how ...yaml.DecodeOption) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = errors.New("malformed YAML")
+		}
+	}()
+	return yaml.UnmarshalWithOptions(text, into, how...)
 }
 
 // yamlError puts the line of a YAML error apart from its text.
@@ -144,7 +154,7 @@ func nameOf(text []byte) string {
 	var partly []struct {
 		Name string `yaml:"name"`
 	}
-	if err := yaml.Unmarshal(text, &partly); err != nil || len(partly) == 0 {
+	if err := decode(text, &partly); err != nil || len(partly) == 0 {
 		return ""
 	}
 	return partly[0].Name
@@ -218,7 +228,7 @@ func whole(data []byte) (func(yield func(item) bool), error) {
 	var file struct {
 		Rules []map[string]any `yaml:"rules"`
 	}
-	if err := yaml.UnmarshalWithOptions(data, &file, yaml.Strict()); err != nil {
+	if err := decode(data, &file, yaml.Strict()); err != nil {
 		return nil, errors.New(config.Reason(err))
 	}
 	return func(yield func(item) bool) {

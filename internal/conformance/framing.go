@@ -3,6 +3,7 @@ package conformance
 import (
 	"encoding/binary"
 	"math"
+	"math/bits"
 	"slices"
 )
 
@@ -26,20 +27,33 @@ const (
 )
 
 // value reads the length field of a message, or -1 where it is cut.
-func (f *framing) value(b []byte) int {
-	if len(b) < f.position+f.width {
+func (f *framing) value(b []byte) int { return f.of(fieldAt(b, f.position)) }
+
+// A field is what is at the position of a length field: four bytes, the first one highest, and how many of them there are.
+type field struct {
+	bytes uint32
+	left  int
+}
+
+func fieldAt(b []byte, position int) field {
+	if len(b) >= position+4 {
+		return field{binary.BigEndian.Uint32(b[position:]), 4}
+	}
+	var last [4]byte
+	n := copy(last[:], b[min(position, len(b)):])
+	return field{binary.BigEndian.Uint32(last[:]), n}
+}
+
+// of is the number that a field holds, -1 where it is cut.
+func (f *framing) of(at field) int {
+	if at.left < f.width {
 		return -1
 	}
-	var field [4]byte
-	if len(b) >= f.position+len(field) {
-		field = [4]byte(b[f.position:])
-	} else {
-		copy(field[:], b[f.position:])
-	}
+	number := at.bytes >> (32 - 8*uint(f.width))
 	if f.little {
-		return int(binary.LittleEndian.Uint32(field[:]) << (32 - 8*f.width) >> (32 - 8*f.width))
+		number = bits.ReverseBytes32(at.bytes) & (1<<(8*uint(f.width)) - 1)
 	}
-	return int(binary.BigEndian.Uint32(field[:]) >> (32 - 8*f.width))
+	return int(number)
 }
 
 // carried is what one direction carried: units that start with a message (datagrams, or the whole of a stream), and where in
@@ -182,7 +196,8 @@ func (t *attempt) start(a, b *carried) {
 func (s *search) holds(f framing, a, b *carried) bool {
 	t := &s.tries[bothSides]
 	t.start(a, b)
-	if fits, _ := t.begins(&f, f.values(t)); !fits {
+	at := t.fields(f.position)
+	if fits, _ := t.begins(&f, [2]int{f.of(at[0]), f.of(at[1])}); !fits {
 		return false
 	}
 	_, ok := s.explains(t, &f, 0)
@@ -212,41 +227,43 @@ func (s *search) frames(tries []attempt) {
 	}
 	all := &tries[0]
 	for position := 0; position <= maxPosition && position < max(all.first[0], all.first[1]); position++ {
+		at := all.fields(position)
 		for width := 1; width <= 4; width++ {
 			if leastTold[position][width] > all.known {
 				continue
 			}
 			f := framing{position: position, width: width}
-			s.field(tries, f)
+			s.field(tries, &f, &at)
 			if width > 1 {
 				f.little = true
-				s.field(tries, f)
+				s.field(tries, &f, &at)
 			}
 		}
 	}
 }
 
-func (s *search) field(tries []attempt, f framing) {
-	values := f.values(&tries[0])
+// field tries f, at which the first units have certain bytes.
+func (s *search) field(tries []attempt, f *framing, at *[2]field) {
+	values := [2]int{f.of(at[0]), f.of(at[1])}
 	for i := range tries {
-		if t := &tries[i]; t.plausible(values) {
-			s.try(t, f, values)
+		if t := &tries[i]; t.plausible(&values) {
+			s.try(t, *f, values)
 		}
 	}
 }
 
-// values are the numbers at f in the first units.
-func (f *framing) values(t *attempt) (v [2]int) {
+// fields are what the first units have at a position.
+func (t *attempt) fields(position int) (at [2]field) {
 	for i, s := range t.sides {
 		if t.first[i] > 0 {
-			v[i] = f.value(s.units[0])
+			at[i] = fieldAt(s.units[0], position)
 		}
 	}
-	return v
+	return at
 }
 
 // plausible is begins for any extra: the cheap look that nearly all framings fail.
-func (t *attempt) plausible(values [2]int) bool {
+func (t *attempt) plausible(values *[2]int) bool {
 	whole := false
 	for i, v := range values {
 		switch {
@@ -358,11 +375,11 @@ func (f *framing) price() float64 {
 }
 
 // fieldChoice is how many bits the choice of a field is worth, by its position.
-var fieldChoice = func() (bits [maxPosition + 1]float64) {
-	for position := range bits {
-		bits[position] = math.Log2(float64(6 * (position + 1)))
+var fieldChoice = func() (choice [maxPosition + 1]float64) {
+	for position := range choice {
+		choice[position] = math.Log2(float64(6 * (position + 1)))
 	}
-	return bits
+	return choice
 }()
 
 // leastTold is how many different lengths must be foretold by a field of a position and width.

@@ -241,3 +241,30 @@ func TestNoAllocation(t *testing.T) {
 	})
 	require.LessOrEqual(t, again/5000, 1.01)
 }
+
+// TestRecycle plays more flows than fit into a table, with and without using their memory again: what leaves it is the same.
+func TestRecycle(t *testing.T) {
+	packets := mix(t, 5000, 5)
+	play := func(recycle bool) (gone []Flow, table *Table) {
+		table = New(Config{Memory: minMemory, Recycle: recycle, Judge: decided, Removed: func(f *Flow) {
+			f.prev, f.next = nil, nil
+			gone = append(gone, *f)
+		}})
+		for i := range packets {
+			table.Add(&packets[i])
+		}
+		table.Close()
+		return gone, table
+	}
+	kept, _ := play(false)
+	used, table := play(true)
+	require.Greater(t, len(kept), 5000)
+	require.Equal(t, kept, used)
+	table.config.Removed = nil
+	require.Zero(t, testing.AllocsPerRun(1, func() {
+		for i := range packets {
+			table.Add(&packets[i])
+		}
+		table.Close()
+	}))
+}

@@ -135,10 +135,17 @@ func (l *live) collect(ctx context.Context) {
 	}
 	l.mu.Unlock()
 	slices.SortFunc(seen, func(a, b sighting) int { return cmp.Compare(a.flow.opened, b.flow.opened) })
+	hashes := map[runs]string{}
 	for i := range seen {
 		owner := &seen[i].flow.Owner
-		id, _ := identify(ctx, l.images, owner.Path, owner.code) // what failed shows in the tables
-		owner.CDHash = id.CDHash
+		what := runs{owner.Path, owner.code}
+		hash, known := hashes[what]
+		if !known {
+			id, _ := identify(ctx, l.images, what.path, what.code) // what failed shows in the tables
+			hash = id.CDHash
+			hashes[what] = hash
+		}
+		owner.CDHash = hash
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -10,6 +10,7 @@ import (
 	"github.com/cipherlens/cipherlens/internal/capture"
 	"github.com/cipherlens/cipherlens/internal/conformance"
 	"github.com/cipherlens/cipherlens/internal/flow"
+	"github.com/cipherlens/cipherlens/internal/randomness"
 )
 
 // A recording is what the flow table asked about the flows of some captures, in order, and how many flows there were.
@@ -36,6 +37,7 @@ func (r *recording) play(name string) {
 	}
 	defer source.Close()
 	table := flow.New(flow.Config{
+		Least: randomness.MaxSample, // as reading files does
 		Judge: func(_ *flow.Flow, c *conformance.Conversation) conformance.Judgement {
 			kept := *c
 			for _, h := range [...]*conformance.Half{&kept.Client, &kept.Server} {

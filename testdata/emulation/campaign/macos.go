@@ -34,6 +34,14 @@ const (
 	macLabel  = "com.example.emulation."
 )
 
+// macWords say what the executables do.
+var macWords = map[string]string{
+	"CCCRYPT": "imports CommonCrypto's CCCrypt", "CCCRYPTOR": "imports CommonCrypto's CCCryptor", "CCMODE": "imports CommonCrypto's CCCryptor with a mode",
+	"SECTRANSFORM": "imports Security.framework's SecTransform", "EVP": "imports OpenSSL's EVP", "GO": "a Go program with its own crypto", "TLS": "imports SecureTransport",
+	"INLINE_RC4": "RC4 written out", "INLINE_AES": "an AES table inside", "XOR": "none but XOR", "DLSYM": "CCCrypt by dlsym, its name made at run time",
+	"SCRIPT": "a Python script with ctypes", "RENAMED": "a copy that imports CCCrypt",
+}
+
 // mac makes a macOS volume with a job and an executable for each format, gives the flows of this campaign to them in a capture as Apple's tcpdump writes
 // it (name and UUID, no path), and runs the pack on both.
 func (c *campaign) mac(ctx context.Context) error {
@@ -235,14 +243,23 @@ func (c *campaign) macRun(ctx context.Context, root, file string) error {
 	return nil
 }
 
-// named says whether the finding names job and executable.
+// named says which of job, executable and API the finding names rightly.
 func (r *macRow) named() string {
-	job := map[bool]string{true: "job", false: "no job"}[r.Finding["launchd_label"] == macLabel+r.Name]
 	path := "/" + macFolder + "/" + r.Name
 	if r.Mac.API == "SCRIPT" {
 		path = "/usr/bin/" + macProcess(r.Format)
 	}
-	return job + map[bool]string{true: ", executable", false: ", no executable"}[r.Finding["path"] == path]
+	var right []string
+	if r.Finding["launchd_label"] == macLabel+r.Name {
+		right = append(right, "job")
+	}
+	if r.Finding["path"] == path {
+		right = append(right, "executable")
+	}
+	if r.Mac.Symbol != "" && strings.Contains(r.Finding["symbols"], r.Mac.Symbol) {
+		right = append(right, "API")
+	}
+	return strings.Join(right, ", ")
 }
 
 func (c *campaign) macSection(b *strings.Builder) {
@@ -252,6 +269,15 @@ func (c *campaign) macSection(b *strings.Builder) {
 		fmt.Fprintf(b, "%s\n\n", c.macNote)
 		return
 	}
+	must, shown, low := 0, 0, 0
+	for i := range c.macRows {
+		if r := &c.macRows[i]; r.Class == wire.Random || r.Class == wire.Mimic {
+			must++
+			shown += count(r.Shown)
+			low += count(r.Finding != nil && !r.Shown)
+		}
+	}
+	fmt.Fprintf(b, "Of %d implants that can be found, the scheduled detection shows %d, and %d are of low severity: a random flow of a job whose executable brings its own cipher, which linkage does not see.\n\n", must, shown, low)
 	b.WriteString("| implant | crypto of the executable | finding | severity | names | API named | jobs query lists |\n|---|---|---|---|---|---|---|\n")
 	slices.SortStableFunc(c.macRows, func(a, b macRow) int { return cmp.Compare(a.Class, b.Class) })
 	for i := range c.macRows {
@@ -266,7 +292,7 @@ func (c *campaign) macSection(b *strings.Builder) {
 		} else if r.Class == wire.Blind {
 			found = "none: blind"
 		}
-		fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s | %s |\n", r.Name, r.Mac.API, found, r.Finding["severity"], names, shortened(r.Finding["symbols"]), r.Listed)
+		fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s | %s |\n", r.Name, macWords[r.Mac.API], found, r.Finding["severity"], names, shortened(r.Finding["symbols"]), r.Listed)
 	}
 	b.WriteString("\n")
 }

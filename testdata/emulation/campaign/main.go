@@ -35,14 +35,14 @@ func main() {
 	flag.StringVar(&o.bin, "bin", "build/emulation", "folder of the built commands peer, peer-plain and benign")
 	flag.StringVar(&o.out, "out", "docs/detection-report.md", "report to write")
 	flag.StringVar(&o.work, "work", "", "folder for logs and captures; a temporary one that is removed, if not given")
-	flag.StringVar(&o.misses, "misses", "", "folder for captures of flows that should have been found and were not")
+	flag.StringVar(&o.misses, "misses", "", "folder for captures of the flows of implants and evasions that were not found")
 	flag.StringVar(&o.osqueryd, "osqueryd", os.Getenv("OSQUERYD"), "osqueryd to run the extension under as well")
 	flag.Uint64Var(&o.seed, "seed", 1, "what keys, sizes, pauses and order follow from")
 	flag.IntVar(&o.runs, "runs", 5, "times that each format is used in each shape, 1 to 60")
 	flag.Float64Var(&o.rate, "rate", 12, "clients started a second")
-	flag.DurationVar(&o.interval, "interval", 2*time.Second, "the pack's interval")
+	flag.DurationVar(&o.interval, "interval", 10*time.Second, "the pack's interval")
 	flag.DurationVar(&o.limit, "time", 10*time.Minute, "end after this time, whatever happens")
-	flag.BoolVar(&o.quick, "quick", false, "one run, fewer shapes, no browser")
+	flag.BoolVar(&o.quick, "quick", false, "one run, fewer shapes, no slow programs, an interval of 2 s")
 	flag.BoolVar(&o.install, "install", false, "first install the benign programs' Debian packages that are missing")
 	flag.Float64Var(&o.least, "least", 0, "fail where a smaller share of the flows that should be found is, or where there is a finding on an approved program")
 	flag.Parse()
@@ -64,7 +64,7 @@ func (o options) run(ctx context.Context) error {
 		}
 	}
 	if o.quick {
-		o.runs = 1
+		o.runs, o.interval = 1, 2*time.Second
 	}
 	o.runs = max(1, min(o.runs, 60))
 	switch inside := os.Getenv(insideVariable); inside {
@@ -137,5 +137,10 @@ func beNear(ctx context.Context, o options) error {
 	return c.verdict()
 }
 
-// rest is how long the sensor goes on after the last client was started.
-func (o options) rest() time.Duration { return 9*time.Second + 3*o.interval }
+// rest is how long the sensor goes on after the last client was started: the longest shape's time, and for the pack to run.
+func (o options) rest() time.Duration {
+	if o.quick {
+		return 13*time.Second + 3*o.interval
+	}
+	return 32*time.Second + 3*o.interval
+}

@@ -37,7 +37,8 @@ type result struct {
 	Verdict string
 	Reasons string
 	Found   map[string]finding // by sensor
-	Needed  int                // bytes; 0 where it never was an alert
+	Needed  int                // bytes after which it is an alert if it ends there; 0: never
+	Open    int                // the same while it goes on
 }
 
 // late is the time from the flow's first byte to the line in the log.
@@ -106,7 +107,7 @@ func measure(ctx context.Context, o options, servers []string) (*campaign, error
 func (o options) plan() []wire.Flow {
 	plan := wire.Plan(o.runs)
 	if o.quick {
-		plan = slices.DeleteFunc(plan, func(f wire.Flow) bool { return f.Shape.Name == "bulk" || f.Shape.Name == "beacon" })
+		plan = slices.DeleteFunc(plan, func(f wire.Flow) bool { return !slices.Contains([]string{"interactive", "check-in"}, f.Shape.Name) })
 	}
 	rand.New(rand.NewPCG(o.seed, 0)).Shuffle(len(plan), func(i, j int) { plan[i], plan[j] = plan[j], plan[i] })
 	return plan
@@ -206,17 +207,20 @@ func (c *campaign) collect(sensors []*sensor, rows map[string][]map[string]strin
 		r := &c.flows[i]
 		key := r.Server.String()
 		r.Verdict, r.Reasons = verdicts[key]["verdict"], verdicts[key]["reasons"]+" "+verdicts[key]["violations"]
+		if verdicts[key]["path"] == "" {
+			r.Reasons += " owner not known"
+		}
 		for _, s := range sensors {
 			if f, ok := s.findings[key]; ok {
 				r.Found[s.Name] = f
 			}
 		}
 		for _, local := range r.Log.Local {
-			if t := heard[local]; t != nil && (r.Needed == 0) {
-				r.Needed = t.needed()
+			if t := heard[local+" "+key]; t != nil && r.Needed == 0 {
+				r.Needed, r.Open = t.needed()
 			}
 		}
-		if c.misses != "" && r.mustBeFound() && len(r.Found) == 0 {
+		if c.misses != "" && r.Format.Class != wire.Blind && len(r.Found) == 0 {
 			if err := keepMiss(c.recording, c.misses, r.Name(), r.Server); err != nil {
 				return err
 			}

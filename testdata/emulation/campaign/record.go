@@ -81,7 +81,7 @@ type talk struct {
 // talkBytes is how much of a connection is kept: more than any verdict takes.
 const talkBytes = 16 << 10
 
-// talks reads the recorded connections, by the client's address.
+// talks reads the recorded connections, by the two addresses, the client's first.
 func talks(file string) (map[string]*talk, error) {
 	source, err := capture.OpenFile(file)
 	if err != nil {
@@ -100,14 +100,15 @@ func talks(file string) (map[string]*talk, error) {
 		if flow.Decode(p.LinkType, p.Data, &h) != nil {
 			continue
 		}
-		near, side := h.Source(), 0
+		near, away, side := h.Source(), h.Destination(), 0
 		if near.Addr() != netip.MustParseAddr(nearAddress) {
-			near, side = h.Destination(), 1
+			near, away, side = away, near, 1
 		}
-		t := all[near.String()]
+		key := near.String() + " " + away.String()
+		t := all[key]
 		if t == nil {
-			t = &talk{conversation: conformance.Conversation{Transport: h.Transport, ClientPort: near.Port(), StartSeen: true}}
-			all[near.String()] = t
+			t = &talk{conversation: conformance.Conversation{Transport: h.Transport, ClientPort: near.Port(), ServerPort: away.Port(), StartSeen: true}}
+			all[key] = t
 		}
 		t.add(&h, side)
 	}
@@ -118,7 +119,6 @@ func (t *talk) add(h *flow.Header, side int) {
 	half := &t.conversation.Client
 	if side == 1 {
 		half = &t.conversation.Server
-		t.conversation.ServerPort = h.SrcPort
 	}
 	if h.Transport == conformance.TCP {
 		if h.Flags&2 != 0 { // SYN
@@ -139,16 +139,18 @@ func (t *talk) add(h *flow.Header, side int) {
 	t.total += len(h.Payload)
 }
 
-// needed is the least number of payload bytes, of both directions in their order, from which the connection is an alert: while it is open, else where it
-// ends there. 0: never.
-func (t *talk) needed() int {
-	for _, ended := range []bool{false, true} {
-		for n := 8; n < t.total+step(n); n += step(n) {
-			c := t.prefix(min(n, t.total))
-			c.Ended = ended
-			if judge.Judge(&c, conformance.Options{Threshold: conformance.DefaultThreshold}).Verdict.Alert() {
-				return min(n, t.total)
-			}
+// needed is the least number of payload bytes, of both directions in their order, from which the connection is an alert: where it ends there, and while
+// it goes on. 0: never.
+func (t *talk) needed() (ended, open int) {
+	return t.least(true), t.least(false)
+}
+
+func (t *talk) least(ended bool) int {
+	for n := 8; n < t.total+step(n); n += step(n) {
+		c := t.prefix(min(n, t.total))
+		c.Ended = ended
+		if judge.Judge(&c, conformance.Options{Threshold: conformance.DefaultThreshold}).Verdict.Alert() {
+			return min(n, t.total)
 		}
 	}
 	return 0

@@ -88,7 +88,7 @@ func startOsqueryd(ctx context.Context, o options) (*sensor, error) {
 	if err := writeJSON(config, map[string]any{"packs": map[string]string{"an0402": packs[0], "verdicts": packs[1]}}); err != nil {
 		return nil, err
 	}
-	s.cmd = exec.CommandContext(ctx, o.osqueryd, "--ephemeral", "--disable_database", "--disable_watchdog", "--config_path="+config, "--logger_plugin=filesystem",
+	s.cmd = exec.CommandContext(ctx, o.osqueryd, "--ephemeral", "--disable_database", "--disable_watchdog", "--config_plugin=filesystem", "--config_path="+config, "--database_path="+s.dir+"/db", "--logger_plugin=filesystem",
 		"--logger_path="+s.dir, "--pidfile="+s.dir+"/pid", "--extensions_socket="+s.dir+"/em", "--extension="+o.ext, "--schedule_splay_percent=0", "--allow_unsafe")
 	return s, s.start(ctx)
 }

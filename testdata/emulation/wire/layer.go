@@ -6,7 +6,7 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hmac"
-	"crypto/rc4" //nolint:staticcheck // what such software uses
+	"crypto/rc4" // what such software uses
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
@@ -15,7 +15,8 @@ import (
 	"io"
 	"math/bits"
 
-	"golang.org/x/crypto/cast5" //nolint:staticcheck // what such software uses
+	//lint:ignore SA1019 what such software uses
+	"golang.org/x/crypto/cast5"
 )
 
 // A Layer changes a whole message, and back.
@@ -153,23 +154,11 @@ func cast(key []byte, random io.Reader) Layer {
 
 func cfb(block cipher.Block, iv []byte, sealing bool) cipher.Stream {
 	if sealing {
-		return cipher.NewCFBEncrypter(block, iv) //nolint:staticcheck // what such software uses
+		//lint:ignore SA1019 what such software uses
+		return cipher.NewCFBEncrypter(block, iv)
 	}
-	return cipher.NewCFBDecrypter(block, iv) //nolint:staticcheck // what such software uses
-}
-
-// gcm is AES-GCM behind its 12-byte nonce.
-func gcm(key []byte, random io.Reader) Layer {
-	aead := must(cipher.NewGCM(must(aes.NewCipher(key))))
-	return layer{func(b []byte) ([]byte, error) {
-		nonce := take(random, aead.NonceSize())
-		return aead.Seal(nonce, nonce, b, nil), nil
-	}, func(b []byte) ([]byte, error) {
-		if len(b) < aead.NonceSize() {
-			return nil, io.ErrUnexpectedEOF
-		}
-		return aead.Open(nil, b[:aead.NonceSize()], b[aead.NonceSize():], nil)
-	}}
+	//lint:ignore SA1019 what such software uses
+	return cipher.NewCFBDecrypter(block, iv)
 }
 
 // tagged appends an HMAC-SHA256, cut to n bytes.

@@ -4,7 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/cipher"
-	"crypto/rc4" //nolint:staticcheck // what such software uses
+	"crypto/rc4" // what such software uses
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"

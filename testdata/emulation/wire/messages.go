@@ -95,7 +95,8 @@ func openNetWire(e *End) (Link, error) {
 		_, err = greeting.Receive()
 	}
 	stream := func() Layer {
-		s := cipher.NewOFB(must(aes.NewCipher(e.Key[:32])), e.Key[32:48]) //nolint:staticcheck // what such software uses
+		//lint:ignore SA1019 what such software uses
+		s := cipher.NewOFB(must(aes.NewCipher(e.Key[:32])), e.Key[32:48])
 		return mirror(func(b []byte) []byte {
 			out := make([]byte, len(b))
 			s.XORKeyStream(out, b)

@@ -28,7 +28,7 @@ func mimics() []Format {
 		{Name: "mtproto-faketls", Cipher: "AES-256-CTR", Port: 443, Class: Mimic, Mac: modes,
 			Layout: "ClientHello whose random is an HMAC; ServerHello, CCS and one random record; then 17 03 03 records", Source: "MTProto proxy 'ee' secrets as in 9seconds/mtg",
 			Open: openMTProto},
-		{Name: "simple-obfs-tls", Cipher: "AES-256-CTR", Port: 443, Class: Mimic, Mac: libcrypto,
+		{Name: "simple-obfs-tls", Cipher: "AES-256-CTR", Port: 443, Class: Mimic, Mac: MacImage{"EVP", "EVP_EncryptUpdate"},
 			Layout: "ClientHello with data in the session ticket; ServerHello, CCS, 'Finished'; then 17 03 03 records", Source: "shadowsocks/simple-obfs: obfs_tls.c",
 			Open: func(e *End) (Link, error) { return &simpleObfs{End: e, layer: ctr(e.Key[:32], e.Random)}, nil }},
 	}
@@ -197,7 +197,6 @@ type simpleObfs struct {
 	*End
 	layer        Layer
 	sent, gotten bool
-	ticket       []byte // what came in the hello
 }
 
 func (s *simpleObfs) Send(message []byte) error {

@@ -16,16 +16,16 @@ type Shape struct {
 	Note      string
 }
 
-// Shapes are the four of the report. Pauses are a fifth of what is written in Note, so that a campaign stays short.
+// Shapes are the four of the report.
 var Shapes = []Shape{
-	{"beacon", 5, time.Second, 180, 40, "a report every 5 s with 30 % jitter"},
-	{"interactive", 20, 80 * time.Millisecond, 90, 60, "commands and answers, 0.4 s apart"},
+	{"beacon", 5, 5 * time.Second, 180, 40, "5 reports, 5 s apart with 30 % jitter"},
+	{"interactive", 20, 400 * time.Millisecond, 90, 60, "20 commands and answers, 0.4 s apart"},
 	{"bulk", 24, 20 * time.Millisecond, 4000, 24, "an upload of 96 kB"},
 	{"check-in", 1, 0, 120, 40, "one message, one answer"},
 }
 
-// TinyShape is for evasion by messages of 16 to 48 bytes.
-var TinyShape = Shape{"tiny", 16, 80 * time.Millisecond, 12, 8, "messages of 16 to 48 bytes"}
+// TinyShape is for evasion by messages of 16 to 48 bytes, so often that the connection is never silent for long.
+var TinyShape = Shape{"tiny", 16, 1200 * time.Millisecond, 12, 8, "messages of 16 to 48 bytes, 1.2 s apart"}
 
 // ShapeNamed finds a shape.
 func ShapeNamed(name string) (Shape, error) {

@@ -5,7 +5,7 @@ package wire
 import (
 	"bufio"
 	"bytes"
-	"crypto/sha1" //nolint:staticcheck // RFC 6455
+	"crypto/sha1" // RFC 6455
 	"crypto/tls"
 	"encoding/base64"
 	"encoding/binary"

@@ -5,8 +5,8 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hmac"
-	"crypto/rc4"  //nolint:staticcheck // what such software uses
-	"crypto/sha1" //nolint:staticcheck // what such software uses
+	"crypto/rc4"  // what such software uses
+	"crypto/sha1" // what such software uses
 	"encoding/binary"
 	"encoding/json"
 	"errors"

@@ -51,7 +51,6 @@ var (
 	modes     = MacImage{"CCMODE", "CCCryptorCreateWithMode"}
 	inlineRC4 = MacImage{"INLINE_RC4", ""}
 	inlineAES = MacImage{"INLINE_AES", ""}
-	libcrypto = MacImage{"EVP", "EVP_EncryptUpdate"}
 )
 
 // Formats are the implants, then the evasions. A program built with the tag plain has only those without TLS and HTTP in them, and so no TLS library: the

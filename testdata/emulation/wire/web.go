@@ -5,6 +5,8 @@ package wire
 import (
 	"bufio"
 	"bytes"
+	"crypto/aes"
+	"crypto/cipher"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -60,6 +62,20 @@ func web() []Format {
 		{Name: "domain-fronting", Software: "S0154", Cipher: "TLS 1.3", Port: 443, Class: Blind, Blind: seeHost, ReconnectBeacons: true, Mac: MacImage{"TLS", ""},
 			Layout: "genuine TLS to a front's name, another Host inside", Source: "ATT&CK T1090.004", Open: fronted("cdn.example.net", "hidden.example.org")},
 	}
+}
+
+// gcm is AES-GCM behind its 12-byte nonce.
+func gcm(key []byte, random io.Reader) Layer {
+	aead := must(cipher.NewGCM(must(aes.NewCipher(key))))
+	return layer{func(b []byte) ([]byte, error) {
+		nonce := take(random, aead.NonceSize())
+		return aead.Seal(nonce, nonce, b, nil), nil
+	}, func(b []byte) ([]byte, error) {
+		if len(b) < aead.NonceSize() {
+			return nil, io.ErrUnexpectedEOF
+		}
+		return aead.Open(nil, b[:aead.NonceSize()], b[aead.NonceSize():], nil)
+	}}
 }
 
 func fronted(sni, host string) func(*End) (Link, error) {
