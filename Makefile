@@ -6,7 +6,7 @@ EXT          = build/cipherlens.ext
 
 export CGO_ENABLED = 0
 
-.PHONY: all build demo test lint cross generate corpus samples bench bench-linkage bench-flows bench-packs bench-report emulation emulate emulate-quick evaluate fuzz soak bench-allowlist bench-baseline dist dist-test clean warehouse
+.PHONY: all build demo test lint cross generate corpus samples bench bench-linkage bench-flows bench-packs bench-report emulation emulate emulate-quick evaluate fuzz soak bench-allowlist bench-baseline dist dist-test clean warehouse faults
 all: build
 
 ## build: the extension, build/cipherlens.ext
@@ -147,6 +147,13 @@ fuzz:
 			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x ./$$(dirname $$file) </dev/null || exit 1; \
 		done || exit 1; \
 	done
+
+## faults: breaks things around a running extension, FAULTS times in an order given by FAULT_SEED (root; about 25 minutes for 500)
+FAULTS     ?= 500
+FAULT_SEED ?= 1
+faults: build
+	cd testdata && $(GO) build -o ../build/faults ./faults
+	build/faults -n $(FAULTS) -seed $(FAULT_SEED) -ext $(EXT)
 
 ## dist: what is released, in build/dist: macOS universal, Linux amd64 and arm64, .deb, .rpm, the macOS package's payload, SBOMs, SHA-256 sums
 dist:
