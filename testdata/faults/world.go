@@ -199,7 +199,10 @@ func (w *world) ensureExtension() error {
 				return err
 			}
 		}
-		_, err = w.coverage()
+		rows, err := w.coverage()
+		if err == nil && rows["capture"]["state"] == "blind" {
+			err = errors.New("it does not capture yet")
+		}
 		return err
 	})
 }
