@@ -6,7 +6,7 @@ EXT          = build/cipherlens.ext
 
 export CGO_ENABLED = 0
 
-.PHONY: all build demo test lint cross generate corpus samples bench bench-linkage bench-flows bench-packs bench-report emulation emulate emulate-quick evaluate fuzz bench-allowlist bench-baseline dist dist-test clean warehouse
+.PHONY: all build demo test lint cross generate corpus samples bench bench-linkage bench-flows bench-packs bench-report emulation emulate emulate-quick evaluate fuzz soak bench-allowlist bench-baseline dist dist-test clean warehouse faults
 all: build
 
 ## build: the extension, build/cipherlens.ext
@@ -123,6 +123,13 @@ evaluate:
 	cd testdata/emulation && $(GO) build -trimpath -o ../../$(EMULATION)/ ./evaluate
 	$(EMULATION)/evaluate
 
+## soak: the extension under 20,000 packets a second for SOAK_TIME, and whether it stays within its goals (root, Linux; see docs/soak.md)
+SOAK_TIME ?= 10m
+soak: build
+	@if [ "$$(uname)" != Linux ]; then echo "soak: Linux only: skipped"; exit 0; fi; \
+	cd testdata/soak && $(GO) build -o ../../build/soak . && $(GO) build -o ../../build/soak-client ./client && cd ../.. && \
+	build/soak --time $(SOAK_TIME) --series build/soak.tsv $(SOAK_FLAGS)
+
 ## bench-allowlist: 100,000 rules: how long loading takes, what they keep in memory, how long one flow takes to match
 bench-allowlist:
 	@$(GO) test -run '^$$' -bench '^Benchmark(Load|Match)$$' -benchtime 1s ./internal/allowlist
@@ -140,6 +147,13 @@ fuzz:
 			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x ./$$(dirname $$file) </dev/null || exit 1; \
 		done || exit 1; \
 	done
+
+## faults: breaks things around a running extension, FAULTS times in an order given by FAULT_SEED (root; about 25 minutes for 500)
+FAULTS     ?= 500
+FAULT_SEED ?= 1
+faults: build
+	cd testdata && $(GO) build -o ../build/faults ./faults
+	build/faults -n $(FAULTS) -seed $(FAULT_SEED) -ext $(EXT)
 
 ## dist: what is released, in build/dist: macOS universal, Linux amd64 and arm64, .deb, .rpm, the macOS package's payload, SBOMs, SHA-256 sums
 dist:

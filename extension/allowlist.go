@@ -46,7 +46,7 @@ func checkRules(o checkOptions, paths []string, out io.Writer) error {
 	var set *allowlist.Set
 	var problems []error
 	if len(paths) == 0 {
-		set, problems = allowlist.Load(config.NewStore(o.config))
+		set, problems = allowlist.Load(config.NewStore(o.config), nil)
 	} else {
 		files, missing := ruleFiles(paths)
 		rules, unread := allowlist.ReadFiles(files)

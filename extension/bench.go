@@ -7,6 +7,7 @@ import (
 
 	"github.com/cipherlens/cipherlens/internal/config"
 	"github.com/cipherlens/cipherlens/internal/image"
+	"github.com/cipherlens/cipherlens/internal/process"
 	"github.com/cipherlens/cipherlens/internal/rootfs"
 	"github.com/cipherlens/cipherlens/internal/sensor"
 	"github.com/cipherlens/cipherlens/internal/state"
@@ -26,6 +27,7 @@ type benchOptions struct {
 	alerts     *state.File            // where live alerts outlast a restart; nil without
 	alertsLost error                  // why there is none although there should be one
 	privileges func() sensor.Coverage // which rights are left; may be nil
+	sockets    *process.Owners        // opened while there was the right to; nil opens it
 }
 
 // bench is everything wired together: one analysed host, its sensor, its tables.
@@ -34,6 +36,7 @@ type bench struct {
 	settings *config.Store
 	sensor   *sensor.Sensor
 	plugins  []osquery.OsqueryPlugin
+	start    func(func()) // starts the goroutine that the sensor runs in
 }
 
 func newBench(o benchOptions) (*bench, error) {
@@ -43,9 +46,9 @@ func newBench(o benchOptions) (*bench, error) {
 	}
 	images := image.NewAnalyzer(root)
 	s := sensor.New(sensor.Options{Root: root, Captures: o.captures, Live: o.live, Settings: o.settings, Images: images, Log: o.log, Progress: o.progress, Inspect: o.inspect,
-		Alerts: o.alerts, AlertsLost: o.alertsLost, Privileges: o.privileges})
+		Alerts: o.alerts, AlertsLost: o.alertsLost, Privileges: o.privileges, Sockets: o.sockets})
 	evidence := tables.Trusting(images, func() []string { return o.settings.Current().TrustedCryptoLibs })
-	b := &bench{root: root, settings: o.settings, sensor: s}
+	b := &bench{root: root, settings: o.settings, sensor: s, start: func(f func()) { go f() }}
 	for _, p := range tables.Plugins(o.log,
 		tables.FileCryptoLinkage(evidence, root),
 		tables.LaunchdCryptoLinkage(s, evidence),

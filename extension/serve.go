@@ -14,6 +14,7 @@ import (
 
 	"github.com/cipherlens/cipherlens/internal/config"
 	"github.com/cipherlens/cipherlens/internal/privilege"
+	"github.com/cipherlens/cipherlens/internal/process"
 )
 
 // extensionName is the name under which osquery knows us.
@@ -52,13 +53,19 @@ func onHost(o serveOptions, log *slog.Logger, f func(*bench) error) error {
 	if file != nil {
 		defer func() { _ = file.Close() }()
 	}
+	sockets, err := process.NewOwners()
+	if err != nil {
+		log.Warn("flows will have no owner", "error", err)
+	}
+	start := process.InFront(func(err error) { log.Debug("the capture runs like any other thread", "error", err) })
 	rights := privilege.Drop()
 	log.Info("rights", "report", rights.String())
-	b, err := newBench(benchOptions{root: "/", live: true, settings: settings, log: log, alerts: file, alertsLost: lost, privileges: dropped(rights)})
+	b, err := newBench(benchOptions{root: "/", live: true, settings: settings, log: log, alerts: file, alertsLost: lost, privileges: dropped(rights), sockets: sockets})
 	if err != nil {
 		return err
 	}
 	defer b.Close()
+	b.start = start
 	return f(b)
 }
 
@@ -73,7 +80,7 @@ func whileSensing(ctx context.Context, b *bench, log *slog.Logger, f func(contex
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	sensing := make(chan error, 1)
-	go func() { sensing <- b.sensor.Run(ctx) }()
+	b.start(func() { sensing <- b.sensor.Run(ctx) })
 
 	err := f(ctx)
 	cancel()

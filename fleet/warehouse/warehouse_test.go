@@ -45,7 +45,7 @@ func TestWarehouse(t *testing.T) {
 		loaded = hosts
 		f.check(t, s, "cipherlens")
 		for _, q := range queries {
-			a := s.ask("queries/" + q + ".sql")
+			a := s.fastest("queries/" + q + ".sql")
 			fmt.Fprintf(&costs, "| %s | %d | %.3f | %d | %d |\n", q, hosts, a.Statistics.Elapsed, a.Statistics.RowsRead, a.Statistics.BytesRead)
 		}
 	}
@@ -55,6 +55,17 @@ func TestWarehouse(t *testing.T) {
 		t.Logf("%s: %v rows, %v bytes on disk", table, a.Data[0]["kept"], a.Data[0]["disk"])
 	}
 	compareWithBaseline(t, s, log)
+}
+
+// fastest is the fastest of five answers: what a query costs when nothing else runs.
+func (s *server) fastest(file string) answer {
+	best := s.ask(file)
+	for range 4 {
+		if a := s.ask(file); a.Statistics.Elapsed < best.Statistics.Elapsed {
+			best = a
+		}
+	}
+	return best
 }
 
 // batchLines is how many lines one INSERT has: enough that parts stay few, few enough that the views' work on them stays small.

@@ -139,8 +139,9 @@ func NewSet(rules []*Rule) (*Set, []error) {
 	return s, errs
 }
 
-// Load makes the Set of a site: the rule files beside the settings file and the setting allowed_crypto_processes.
-func Load(store *config.Store) (*Set, []error) {
+// Load makes the Set of a site: the rule files beside the settings file and the setting allowed_crypto_processes. Of a file that can no longer be read, or of which nothing
+// can, the rules of last (nil: none) stay in force.
+func Load(store *config.Store, last *Set) (*Set, []error) {
 	var rules []*Rule
 	var errs []error
 	for _, text := range store.Current().AllowedCryptoProcesses {
@@ -156,14 +157,16 @@ func Load(store *config.Store) (*Set, []error) {
 		errs = append(errs, fmt.Errorf("allowlist: %w", err))
 	}
 	defer slowly(files)()
-	more, bad := ReadFiles(files)
+	more, bad := readFiles(files, last)
 	set, left := NewSet(append(rules, more...))
 	makeRoom(len(set.rules))
 	return set, slices.Concat(errs, bad, left)
 }
 
 // ReadFiles reads rule files. What is wrong with a file or a rule is reported; everything else is still there. A file that went away is no error.
-func ReadFiles(files []string) (rules []*Rule, errs []error) {
+func ReadFiles(files []string) (rules []*Rule, errs []error) { return readFiles(files, nil) }
+
+func readFiles(files []string, last *Set) (rules []*Rule, errs []error) {
 	for _, file := range files {
 		data, err := config.ReadTrusted(file)
 		switch {
@@ -171,11 +174,15 @@ func ReadFiles(files []string) (rules []*Rule, errs []error) {
 			continue
 		case err != nil:
 			errs = append(errs, fmt.Errorf("allowlist: %w", err))
+			rules = append(rules, last.from(file)...)
 			continue
 		case len(rules) > MaxRules:
 			return rules, append(errs, fmt.Errorf("allowlist: %s: not read: there are more than %d rules before it", file, MaxRules))
 		}
 		more, bad := Parse(file, data)
+		if len(more) == 0 && len(bad) > 0 {
+			more = last.from(file)
+		}
 		rules, errs = append(rules, more...), append(errs, bad...)
 	}
 	return rules, errs
@@ -187,6 +194,19 @@ func (s *Set) Rules() []*Rule {
 		return nil
 	}
 	return slices.Clone(s.rules)
+}
+
+// from gives the rules that came from a file.
+func (s *Set) from(file string) (rules []*Rule) {
+	if s == nil {
+		return nil
+	}
+	for _, r := range s.rules {
+		if at := strings.LastIndexByte(r.Source, ':'); at >= 0 && r.Source[:at] == file {
+			rules = append(rules, r)
+		}
+	}
+	return rules
 }
 
 // Match gives the first rule, in the order given, that covers who talking to where; nil when none does.

@@ -122,10 +122,49 @@ func TestLoad(t *testing.T) {
 	write("config.yaml", "allowed_crypto_processes: [\"team:TEAM123456\", \"nonsense\"]\n", 0o644)
 	write("allowlist.d/a.yaml", "rules:\n- {name: a, path: /bin/a}\n- {name: a, path: /bin/b}\n", 0o644)
 	write("allowlist.d/open.yaml", "rules:\n- {name: open, path: /bin/a}\n", 0o666)
-	s, errs := Load(config.NewStore(filepath.Join(dir, "config.yaml")))
+	s, errs := Load(config.NewStore(filepath.Join(dir, "config.yaml")), nil)
 	require.Len(t, s.Rules(), 2)
 	text := fmt.Sprint(errs)
 	require.Contains(t, text, `"nonsense"`)
 	require.Contains(t, text, "a.yaml:3: rule \"a\": the name is taken by "+filepath.Join(dir, "allowlist.d/a.yaml")+":2")
 	require.Contains(t, text, "open.yaml: writable by everybody")
+}
+
+// TestBrokenFileLeavesTheLastGoodOne: a file of which nothing can be read any more keeps its last rules; a rule that was taken out, and a file that was, are gone.
+func TestBrokenFileLeavesTheLastGoodOne(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	store := config.NewStore(filepath.Join(dir, "config.yaml"))
+	file := filepath.Join(dir, "allowlist.d", "a.yaml")
+	require.NoError(t, os.Mkdir(filepath.Dir(file), 0o755))
+	var last *Set
+	for _, step := range []struct {
+		text  string
+		mode  os.FileMode
+		rules []string
+		wrong bool
+	}{
+		{"rules:\n  - {name: one, path: /bin/a}\n  - {name: two, path: /bin/b}\n", 0o600, []string{"one", "two"}, false},
+		{"rules: 7\n", 0o600, []string{"one", "two"}, true},
+		{"\xff\xfe", 0o600, []string{"one", "two"}, true},
+		{"rules:\n  - {name: one, pth: /bin/a}\n", 0o600, []string{"one", "two"}, true},
+		{"rules:\n  - {name: one, path: /bin/a}\n", 0o622, []string{"one", "two"}, true}, // others may write it
+		{"rules:\n  - {name: one, path: /bin/a}\n", 0o600, []string{"one"}, false},
+		{"rules: []\n", 0o600, nil, false},
+	} {
+		require.NoError(t, os.WriteFile(file, []byte(step.text), 0o600))
+		require.NoError(t, os.Chmod(file, step.mode))
+		set, errs := Load(store, last)
+		var names []string
+		for _, r := range set.Rules() {
+			names = append(names, r.Name)
+		}
+		require.Equal(t, step.rules, names, "%q", step.text)
+		require.Equal(t, step.wrong, len(errs) > 0, "%q: %v", step.text, errs)
+		last = set
+	}
+	require.NoError(t, os.Remove(file))
+	set, errs := Load(store, last)
+	require.Empty(t, set.Rules())
+	require.Empty(t, errs)
 }

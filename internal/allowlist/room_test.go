@@ -24,7 +24,7 @@ func TestRoomForRules(t *testing.T) {
 	for _, n := range []int{0, 20_000, 100} {
 		require.NoError(t, os.WriteFile(file, made(n), 0o600))
 		before := debug.SetGCPercent(100)
-		s, errs := Load(store)
+		s, errs := Load(store, nil)
 		require.Equal(t, 100, debug.SetGCPercent(before))
 		require.Empty(t, errs)
 		require.Len(t, s.Rules(), n)

@@ -69,7 +69,7 @@ func TestPKTAPAttach(t *testing.T) {
 		require.Equal(t, "pktap5", d.iface)
 		require.EqualValues(t, 512<<10, d.buffer)
 		require.NotEmpty(t, d.filter)
-		require.Equal(t, "00000000000000"+"00401f0000"+"00000000", fmt.Sprintf("%x", d.timeout), "8 ms")
+		require.Equal(t, "00000000000000"+"0010270000"+"00000000", fmt.Sprintf("%x", d.timeout), "10 ms")
 	}
 
 	got := collectBPF(t, src)

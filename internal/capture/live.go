@@ -9,7 +9,7 @@ type LiveOptions struct {
 	Interfaces []string
 	// Snaplen is how many bytes of a packet, from its IP header on, are copied; 0 is DefaultSnaplen.
 	Snaplen int
-	// Buffer is how many bytes the kernel may hold for us; 0 is 8 MiB on Linux (at most 256 MiB) and 512 KiB,
+	// Buffer is how many bytes the kernel may hold for us; 0 is 4 MiB on Linux (at most 256 MiB) and 512 KiB,
 	// its largest, on macOS.
 	Buffer int
 	// Timeout is how long Next waits for a packet before it returns ErrTimeout; 0 is 250 ms.
@@ -25,7 +25,7 @@ const maxSnaplen = 64 << 10
 
 // latency is how long the kernel may keep a packet to itself to hand over several at once. Owners are asked for when the
 // packet is seen, and processes that live 50 ms should still be there.
-const latency = 8 * time.Millisecond
+const latency = 10 * time.Millisecond
 
 // withDefaults fills in what is not set.
 func (o LiveOptions) withDefaults(buffer int) LiveOptions {

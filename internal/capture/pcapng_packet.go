@@ -33,9 +33,9 @@ func (f *pcapngFile) packet(p *Packet, iface uint32, ticks uint64, captured, len
 	}
 	from := &f.ifaces[iface]
 	f.last = from.clock.nanoseconds(ticks)
-	p.Time, p.LinkType = f.last, from.link
-	p.Data, p.Length = rest[:captured:captured], int(length)
-	p.Direction, p.Interface, p.Process = Unknown, from.index, nil
+	*p = Packet{
+		Time: f.last, LinkType: from.link, Data: rest[:captured:captured], Length: int(length), Interface: from.index,
+	}
 	f.packetOptions(p, rest[min(len(rest), int(captured+3)&^3):])
 	return nil
 }

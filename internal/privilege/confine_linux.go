@@ -52,7 +52,7 @@ func own(writable []string) error {
 			continue
 		}
 		if err == nil {
-			err = unix.Mount(folder, folder, "", unix.MS_BIND, "")
+			err = unix.Mount(folder, folder, "", unix.MS_BIND|unix.MS_REC, "") // with what is mounted below it: the other folder, perhaps
 		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", folder, err)

@@ -32,31 +32,45 @@ func (o *owners) open() error {
 
 func (o *owners) close() error { return nil }
 
-func (o *owners) find(protocol uint8, local, remote netip.AddrPort) (holder, bool) {
+func (*owners) degraded() string { return "" }
+
+func (o *owners) find(protocol uint8, local, remote netip.AddrPort, quick bool) (holder, Answer) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.counts.Asked++
 	start := time.Now()
 	if !o.allowed.ready(start) {
 		o.counts.Limited++
-		return holder{}, false
+		return holder{}, Later
 	}
 	defer func() { o.allowed.spend(time.Since(start)) }()
-	h, ok := o.search(protocol, local, remote)
-	if !ok {
-		o.counts.Unknown++
-		return holder{}, false
+	h, ok := o.search(protocol, local, remote, quick)
+	switch {
+	case ok:
+		o.counts.Found++
+		return h, Found
+	case quick:
+		return holder{}, Later
 	}
-	o.counts.Found++
-	return h, true
+	o.counts.Unknown++
+	return holder{}, NoSocket
+}
+
+// describeHolder describes the process that was found, unless it is gone.
+func describeHolder(h holder) (Process, bool) {
+	p, start, err := getStarted(h.pid)
+	return p, err == nil && start == h.start
 }
 
 // search asks the owners found last, then all, the youngest first.
-func (o *owners) search(protocol uint8, local, remote netip.AddrPort) (holder, bool) {
+func (o *owners) search(protocol uint8, local, remote netip.AddrPort, quick bool) (holder, bool) {
 	for _, pid := range slices.Clone(o.recent) {
 		if h, ok := o.searchIn(pid, protocol, local, remote); ok {
 			return h, true
 		}
+	}
+	if quick {
+		return holder{}, false
 	}
 	o.counts.Walks++
 	pids, err := listPIDs()

@@ -1,12 +1,12 @@
 package process
 
 import (
+	"bytes"
 	"errors"
 	"net/netip"
 	"runtime"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -25,19 +25,24 @@ const (
 	maxRecent = 4        // processes that are asked first
 	maxFiles  = 64 << 10 // open files of a process that are looked at
 	fewFiles  = 512      // open files of a process that is cheap to ask first
+
+	quickYoung = 24 // new processes that a quick look searches in vain
 )
 
 // owners finds sockets by inode: netlink gives the inode, /proc/<pid>/fd says who has it open.
 type owners struct {
 	diag *diag
 
-	mu            sync.Mutex
-	counts        OwnerStats
-	known         map[uint32]holder
-	older         map[uint32]holder // the generation before
-	young         young
-	recent        []int // owners found last, the last one first
-	likely, walks allowance
+	mu     sync.Mutex // guards what follows
+	counts OwnerStats
+	known  map[uint32]holder
+	older  map[uint32]holder // the generation before
+	young  young
+	recent []int // owners found last, the last one first
+	likely allowance
+
+	walking sync.Mutex // held by a walk; guards walks. Who holds both has taken this one first.
+	walks   allowance
 }
 
 func (o *owners) open() error {
@@ -53,27 +58,54 @@ func (o *owners) open() error {
 	return nil
 }
 
-func (o *owners) close() error { return o.diag.close() }
+func (o *owners) close() error { return errors.Join(o.diag.close(), o.young.close()) }
 
-func (o *owners) find(protocol uint8, local, remote netip.AddrPort) (holder, bool) {
+func (o *owners) degraded() string {
+	if o.young.why == "" {
+		return ""
+	}
+	return "new processes are polled for: " + o.young.why
+}
+
+func (o *owners) find(protocol uint8, local, remote netip.AddrPort, quick bool) (holder, Answer) {
 	s, ok := o.diag.find(protocol, local, remote)
+	if !ok {
+		o.count(func(c *OwnerStats) { c.Asked++; c.Unknown++ })
+		return holder{}, NoSocket
+	}
+	o.count(func(c *OwnerStats) { c.Asked++ })
+	runtime.LockOSThread() // threadTime is that thread's
+	defer runtime.UnlockOSThread()
+	h, ok := o.cachedOrLikely(s.inode, quick)
+	if !ok && !quick {
+		h, ok = o.walk(s.inode)
+	}
+	if !ok {
+		return holder{}, Later
+	}
+	o.count(func(c *OwnerStats) { c.Found++ })
+	return h, Found
+}
+
+func (o *owners) count(add func(*OwnerStats)) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.counts.Asked++
-	if !ok {
-		o.counts.Unknown++
+	add(&o.counts)
+}
+
+func (o *owners) cachedOrLikely(inode uint32, quick bool) (holder, bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if h, ok := o.cached(inode); ok {
+		return h, true
+	}
+	if !o.likely.ready(time.Now()) {
+		o.counts.Limited++
 		return holder{}, false
 	}
-	runtime.LockOSThread() // threadTime is this thread's
-	defer runtime.UnlockOSThread()
-	h, ok := o.cached(s.inode)
-	if !ok {
-		h, ok = o.search(s.inode)
-	}
-	if ok {
-		o.counts.Found++
-	}
-	return h, ok
+	before := threadTime()
+	defer func() { o.likely.spend(threadTime() - before) }()
+	return o.searchLikely(inode, quick)
 }
 
 // cached gives a holder that was found before and still is the same process.
@@ -85,13 +117,12 @@ func (o *owners) cached(inode uint32) (holder, bool) {
 	if !ok {
 		return holder{}, false
 	}
-	s, err := readStat(h.pid)
-	if err != nil || s.start != h.start {
-		delete(o.known, inode)
-		delete(o.older, inode)
-		return holder{}, false
+	if now, ok := look(h.pid); ok && now.start == h.start {
+		return now, true
 	}
-	return h, true
+	delete(o.known, inode)
+	delete(o.older, inode)
+	return holder{}, false
 }
 
 // remember keeps the oldest of the processes that share a socket: the others have inherited it.
@@ -105,26 +136,6 @@ func (o *owners) remember(inode uint32, h holder) {
 	o.known[inode] = h
 }
 
-// search looks in /proc, as long as there is time for it: in the likely owners first, then in all.
-func (o *owners) search(inode uint32) (holder, bool) {
-	for _, way := range []struct {
-		allowed *allowance
-		search  func(uint32) (holder, bool)
-	}{{&o.likely, o.searchLikely}, {&o.walks, o.walk}} {
-		if !way.allowed.ready(time.Now()) {
-			o.counts.Limited++
-			return holder{}, false
-		}
-		before := threadTime()
-		h, ok := way.search(inode)
-		way.allowed.spend(threadTime() - before)
-		if ok {
-			return h, true
-		}
-	}
-	return holder{}, false
-}
-
 // threadTime is how long this thread has run. Waiting for a busy processor does not count.
 func threadTime() time.Duration {
 	var t unix.Timespec
@@ -134,19 +145,44 @@ func threadTime() time.Duration {
 	return time.Duration(t.Nano())
 }
 
-// searchLikely asks the processes that are new and those that were found last.
-func (o *owners) searchLikely(inode uint32) (holder, bool) {
-	for _, pid := range append(o.young.pids(), o.recent...) {
-		inodes, files, err := openSockets(pid)
-		if err != nil {
+// searchLikely asks the processes that are new and those that were found last; quick only the newest, and not those again that have opened nothing since.
+func (o *owners) searchLikely(inode uint32, quick bool) (holder, bool) {
+	o.young.follow()
+	var gone []int
+	defer func() {
+		for _, pid := range gone {
 			o.young.gone(pid)
+		}
+	}()
+	left := maxYoung
+	if quick {
+		left = quickYoung
+	}
+	for _, p := range o.young.likely() {
+		if p.unchanged() && quick {
+			continue
+		}
+		h, _, ok, err := search(p.pid, inode)
+		if err != nil {
+			gone = append(gone, p.pid)
+			continue
+		}
+		if ok {
+			p.owner = true
+			o.remember(inode, h)
+			return h, true
+		}
+		if left--; left == 0 {
+			break
+		}
+	}
+	for _, pid := range slices.Clone(o.recent) {
+		h, files, ok, err := search(pid, inode)
+		if err != nil {
 			o.recent = without(o.recent, pid)
-			continue
 		}
-		if !slices.Contains(inodes, inode) {
-			continue
-		}
-		if h, ok := o.hold(pid, inodes); ok {
+		if ok {
+			o.remember(inode, h)
 			o.found(pid, files)
 			return h, true
 		}
@@ -154,42 +190,61 @@ func (o *owners) searchLikely(inode uint32) (holder, bool) {
 	return holder{}, false
 }
 
-// walk asks all processes, and remembers the sockets of each that it meets.
+// walk asks all processes, and remembers the sockets of each that it meets. Meanwhile the likely ones can be asked.
 func (o *owners) walk(inode uint32) (holder, bool) {
-	o.counts.Walks++
+	o.walking.Lock()
+	defer o.walking.Unlock()
+	if !o.walks.ready(time.Now()) {
+		o.count(func(c *OwnerStats) { c.Limited++ })
+		return holder{}, false
+	}
+	o.count(func(c *OwnerStats) { c.Walks++ })
+	before := threadTime()
+	defer func() { o.walks.spend(threadTime() - before) }()
 	pids, err := listPIDs()
 	if err != nil {
 		return holder{}, false
 	}
 	for _, pid := range pids {
-		inodes, files, err := openSockets(pid)
-		if err != nil || len(inodes) == 0 {
-			continue
-		}
-		if h, ok := o.hold(pid, inodes); ok && slices.Contains(inodes, inode) {
-			o.found(pid, files)
+		if h, ok := o.walkOne(pid, inode); ok {
 			return h, true
 		}
 	}
 	return holder{}, false
 }
 
-// hold remembers the sockets of a process.
-func (o *owners) hold(pid int, inodes []uint32) (holder, bool) {
-	s, err := readStat(pid)
+// walkOne remembers all sockets of a process.
+func (o *owners) walkOne(pid int, inode uint32) (holder, bool) {
+	d, err := openProc(pid)
 	if err != nil {
 		return holder{}, false
 	}
-	h := holder{pid: pid, start: s.start}
+	defer d.close()
+	inodes, files, err := d.sockets(0)
+	if err != nil || len(inodes) == 0 {
+		return holder{}, false
+	}
+	h, ok := d.holder(pid)
+	if !ok {
+		return holder{}, false
+	}
+	found := slices.Contains(inodes, inode)
+	if found {
+		h.label = d.label()
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	for _, i := range inodes {
 		o.remember(i, h)
 	}
-	return h, true
+	if found {
+		o.found(pid, files)
+	}
+	return h, found
 }
 
-// found moves an owner up among those asked first, unless it has so many files that this would not be cheap.
+// found moves an owner that is not new up among those asked first, unless it has so many files that this would not be cheap.
 func (o *owners) found(pid, files int) {
-	o.young.found(pid)
 	if files <= fewFiles {
 		o.recent = slices.Insert(without(o.recent, pid), 0, pid)
 		o.recent = o.recent[:min(len(o.recent), maxRecent)]
@@ -200,42 +255,12 @@ func without(pids []int, pid int) []int {
 	return slices.DeleteFunc(pids, func(p int) bool { return p == pid })
 }
 
-// openSockets gives the inodes of the sockets that a process has open, and how many files it has.
-func openSockets(pid int) (inodes []uint32, files int, err error) {
-	dir, err := unix.Open("/proc/"+strconv.Itoa(pid)+"/fd", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, 0, err
-	}
-	defer unix.Close(dir)
-	var entries [8 << 10]byte
-	var link [64]byte
-	var names []string
-	for files < maxFiles {
-		n, err := unix.ReadDirent(dir, entries[:])
-		if err != nil || n <= 0 {
-			return inodes, files, err
-		}
-		_, _, names = unix.ParseDirent(entries[:n], -1, names[:0])
-		for _, name := range names {
-			files++
-			n, err := unix.Readlinkat(dir, name, link[:])
-			if err != nil {
-				continue
-			}
-			if inode, ok := socketInode(string(link[:n])); ok {
-				inodes = append(inodes, inode)
-			}
-		}
-	}
-	return inodes, files, nil
-}
-
 // socketInode reads "socket:[12345]".
-func socketInode(link string) (uint32, bool) {
-	number, ok := strings.CutPrefix(link, "socket:[")
+func socketInode(link []byte) (uint32, bool) {
+	number, ok := bytes.CutPrefix(link, []byte("socket:["))
 	if !ok {
 		return 0, false
 	}
-	inode, err := strconv.ParseUint(strings.TrimSuffix(number, "]"), 10, 32)
+	inode, err := strconv.ParseUint(string(bytes.TrimSuffix(number, []byte("]"))), 10, 32)
 	return uint32(inode), err == nil
 }

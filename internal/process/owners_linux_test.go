@@ -1,6 +1,7 @@
 package process
 
 import (
+	"encoding/binary"
 	"fmt"
 	"io"
 	"net"
@@ -15,6 +16,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/net/bpf"
+	"golang.org/x/sys/unix"
 )
 
 // What the kernel does not know is not looked for in /proc.
@@ -73,11 +76,14 @@ func TestOwnersLimited(t *testing.T) {
 	local, remote := conn.LocalAddr().(*net.TCPAddr).AddrPort(), conn.RemoteAddr().(*net.TCPAddr).AddrPort()
 	o := newOwners(t)
 	o.likely.spend(time.Hour)
+	o.walks.spend(time.Hour)
 	_, ok := o.Lookup(protocolTCP, local, remote)
 	require.False(t, ok)
-	require.Equal(t, OwnerStats{Asked: 1, Limited: 1}, o.Stats())
+	require.Equal(t, OwnerStats{Asked: 1, Limited: 2}, o.Stats())
 
-	o.likely = newAllowance(likelyShare, time.Now())
+	o.likely, o.walks = newAllowance(likelyShare, time.Now()), newAllowance(walkShare, time.Now())
+	_, answer := o.Ask(protocolTCP, local, remote, true)
+	require.Equal(t, Later, answer, "this process is not likely, and a quick look walks not")
 	pid, ok := o.Lookup(protocolTCP, local, remote)
 	require.True(t, ok)
 	require.Equal(t, os.Getpid(), pid)
@@ -89,25 +95,152 @@ func TestOwnersLimited(t *testing.T) {
 	require.Equal(t, os.Getpid(), pid)
 }
 
+// pids are those of the processes that a young knows now.
+func (y *young) pids() (pids []int) {
+	y.follow()
+	for _, p := range y.likely() {
+		pids = append(pids, p.pid)
+	}
+	return pids
+}
+
 // New processes are seen, also when pids have started again from the low ones; threads are not processes.
 func TestYoung(t *testing.T) {
 	t.Parallel()
 	var y young
 	require.NoError(t, y.start())
+	defer func() { require.NoError(t, y.close()) }()
+	polling := young{last: y.last} // where there are no events
 	require.NotContains(t, y.pids(), os.Getpid())
 	c := sleeper(t, "60")
 	pids := y.pids()
 	require.Contains(t, pids, c.Process.Pid)
+	require.Contains(t, polling.pids(), c.Process.Pid)
 	for _, pid := range pids {
 		s, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 		if err == nil {
 			require.Contains(t, string(s), fmt.Sprintf("\nTgid:\t%d\n", pid))
 		}
 	}
-	wrapped := young{last: 1 << 30, since: map[int]youth{}}
+	wrapped := young{last: 1 << 30}
 	require.Contains(t, wrapped.pids(), c.Process.Pid)
-	y.since[c.Process.Pid] = youth{seen: time.Now().Add(-2 * youngAge)}
+	for i := range y.list {
+		y.list[i].seen = time.Now().Add(-2 * youngAge)
+	}
 	require.NotContains(t, y.pids(), c.Process.Pid)
+}
+
+// TestYoungLikely: the youngest first, those before that own nothing yet.
+func TestYoungLikely(t *testing.T) {
+	t.Parallel()
+	y := young{list: []youth{{pid: 1}, {pid: 2, owner: true}, {pid: 3}, {pid: 4, owner: true}, {pid: 5}}}
+	var pids []int
+	for _, p := range y.likely() {
+		pids = append(pids, p.pid)
+	}
+	require.Equal(t, []int{5, 3, 1, 4, 2}, pids)
+	y.gone(3)
+	require.Len(t, y.list, 4)
+
+	self := youth{pid: os.Getpid()}
+	require.False(t, self.unchanged(), "not searched before")
+	if self.files > 0 { // Linux 6.2
+		f, err := os.Open(os.DevNull)
+		require.NoError(t, err)
+		require.False(t, self.unchanged())
+		require.NoError(t, f.Close())
+	}
+}
+
+// TestEvents: the kernel says which processes start and end, and nothing of threads.
+func TestEvents(t *testing.T) {
+	t.Parallel()
+	e, err := openEvents()
+	if err != nil {
+		t.Skip(err)
+	}
+	defer func() { require.NoError(t, e.close()) }()
+	c := exec.Command("sleep", "0.01")
+	require.NoError(t, c.Start())
+	require.NoError(t, c.Wait())
+	started, ended := map[int]bool{}, map[int]bool{}
+	require.Eventually(t, func() bool {
+		lost := e.drain(func(pid int) { started[pid] = true }, func(pid int) { ended[pid] = true })
+		return !lost && started[c.Process.Pid] && ended[c.Process.Pid]
+	}, 5*time.Second, time.Millisecond)
+	tasks, err := os.ReadDir("/proc/self/task")
+	require.NoError(t, err)
+	for _, task := range tasks {
+		id, err := strconv.Atoi(task.Name())
+		require.NoError(t, err)
+		require.False(t, started[id], "a thread")
+	}
+}
+
+// TestEventsLost: when more has happened than the kernel held for us, the new processes are found the other way.
+func TestEventsLost(t *testing.T) {
+	t.Parallel()
+	var y young
+	require.NoError(t, y.start())
+	defer func() { require.NoError(t, y.close()) }()
+	if y.events == nil {
+		t.Skip(y.why)
+	}
+	require.NoError(t, unix.SetsockoptInt(y.events.fd, unix.SOL_SOCKET, unix.SO_RCVBUF, 1))
+	for range 100 {
+		require.NoError(t, exec.Command("true").Run())
+	}
+	c := sleeper(t, "60")
+	require.Contains(t, y.pids(), c.Process.Pid)
+}
+
+// TestEventFilter runs the filter in the virtual machine of golang.org/x/net over messages as linux/cn_proc.h lays them out.
+func TestEventFilter(t *testing.T) {
+	t.Parallel()
+	vm, err := bpf.NewVM(eventFilter())
+	require.NoError(t, err)
+	message := func(what uint32, data ...uint32) []byte {
+		b := make([]byte, 16)
+		for _, v := range append([]uint32{1, 1, 0, 0, 0, what, 0, 0, 0}, data...) {
+			b = binary.NativeEndian.AppendUint32(b, v)
+		}
+		return append(b, make([]byte, 16)...)
+	}
+	for name, c := range map[string]struct {
+		message []byte
+		want    bool
+		pid     int
+	}{
+		"answer":        {message(0, 0), true, 0},
+		"fork":          {message(1, 10, 10, 4711, 4711), true, 4711},
+		"thread":        {message(1, 10, 10, 4711, 10), false, 0},
+		"exec":          {message(2, 10, 10), false, 0},
+		"exit":          {message(0x80000000, 4711, 4711, 0, 17), true, 4711},
+		"thread's exit": {message(0x80000000, 4711, 10, 0, 17), false, 0},
+		"core dump":     {message(0x40000000, 4711, 4711), false, 0},
+	} {
+		kept, err := vm.Run(c.message)
+		require.NoError(t, err)
+		require.Equal(t, c.want, kept > 0, name)
+		what, data, ok := parseEvent(c.message)
+		require.Equal(t, c.want, ok, name)
+		switch {
+		case !ok:
+		case what == eventFork:
+			require.EqualValues(t, c.pid, binary.NativeEndian.Uint32(data[8:]), name)
+		case what == eventExit:
+			require.EqualValues(t, c.pid, binary.NativeEndian.Uint32(data), name)
+		}
+	}
+}
+
+func FuzzParseEvent(f *testing.F) {
+	f.Add(make([]byte, eventMinimum))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if _, data, ok := parseEvent(b); ok {
+			require.GreaterOrEqual(t, len(data), 16)
+		}
+	})
 }
 
 // Clients of 50 ms, as many at once as a busy host has, get the right pid and path (the sensor asks at the first packet, here: when the
@@ -196,7 +329,7 @@ func TestSocketInode(t *testing.T) {
 	for link, want := range map[string]uint32{
 		"socket:[12345]": 12345, "socket:[4294967295]": 4294967295, "socket:[4294967296]": 0, "socket:[]": 0, "pipe:[1]": 0, "/dev/null": 0,
 	} {
-		inode, ok := socketInode(link)
+		inode, ok := socketInode([]byte(link))
 		require.Equal(t, want != 0, ok, link)
 		if ok {
 			require.Equal(t, want, inode)

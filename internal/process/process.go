@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"runtime"
 	"slices"
 )
 
@@ -91,23 +92,43 @@ func NewOwners() (*Owners, error) {
 // Close gives back what NewOwners opened.
 func (o *Owners) Close() error { return o.close() }
 
+// Answer says what came of a question for a socket's owner.
+type Answer uint8
+
+// The answers.
+const (
+	NoSocket Answer = iota // the system knows no such socket: it is closed, or of another network namespace
+	Later                  // there is one, and nobody was found to have it (yet), or there was no time to look: ask again
+	Found
+)
+
 // Lookup gives the process that has the socket of a flow: protocol 6 (TCP) or 17 (UDP), local and remote address as packets
 // show them. UDP sockets that are not bound to an address or not connected count as well, and IPv4 flows of IPv6 sockets. It
 // takes a share of one core at most: when that is used up, ok is false and Stats().Limited has grown, and asking again some
 // milliseconds later finds what still lives.
 func (o *Owners) Lookup(protocol uint8, local, remote netip.AddrPort) (pid int, ok bool) {
-	h, ok := o.find(protocol, unmap(local), unmap(remote))
-	return h.pid, ok
+	h, answer := o.find(protocol, unmap(local), unmap(remote), false)
+	return h.pid, answer == Found
 }
 
-// Owner is Lookup and Get in one, which a reused pid cannot mislead.
+// Owner is Lookup and a description in one, which a reused pid cannot mislead. The description has no arguments and, on Linux, no user.
 func (o *Owners) Owner(protocol uint8, local, remote netip.AddrPort) (Process, bool) {
-	h, ok := o.find(protocol, unmap(local), unmap(remote))
-	if !ok {
-		return Process{}, false
+	p, answer := o.Ask(protocol, local, remote, false)
+	return p, answer == Found
+}
+
+// Ask is Owner that says why there is none. Quick asks only the likely owners, those that are new and those found last, which takes well under a
+// millisecond; Later then means that the others are left to ask.
+func (o *Owners) Ask(protocol uint8, local, remote netip.AddrPort, quick bool) (Process, Answer) {
+	h, answer := o.find(protocol, unmap(local), unmap(remote), quick)
+	if answer != Found {
+		return Process{}, answer
 	}
-	p, start, err := getStarted(h.pid)
-	return p, err == nil && start == h.start
+	p, ok := describeHolder(h)
+	if !ok {
+		return Process{}, Later
+	}
+	return p, Found
 }
 
 // Stats counts lookups, for the sensor's report on itself.
@@ -117,10 +138,34 @@ func (o *Owners) Stats() OwnerStats {
 	return o.counts
 }
 
+// InFront makes a thread that goes before others, where owners have to be asked for while their processes are still there: on a machine with more to
+// do than it has processors, one that lives 50 ms is gone before an ordinary thread has its turn. It is made at once, while there is the right to
+// (CAP_SYS_NICE on Linux); failed is called where there is none. What it returns runs one function in that thread, in a goroutine of its own.
+func InFront(failed func(error)) (start func(func())) {
+	work, ready := make(chan func()), make(chan struct{})
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread ends with the function
+		if err := hurry(); err != nil {
+			failed(err)
+		}
+		close(ready)
+		(<-work)()
+	}()
+	<-ready
+	return func(f func()) { work <- f }
+}
+
+// Degraded says what is missing for finding the owners of short-lived processes' sockets; empty when nothing is.
+func (o *Owners) Degraded() string { return o.degraded() }
+
 // holder is a process that has a socket open. The start time tells it from a later one with its pid; 0 when we may not know it.
 type holder struct {
 	pid   int
 	start uint64 // in the system's own unit
+
+	// What was read of it in the moment when its socket was found; empty where that was not needed. It may end at any time.
+	path, name, label string
+	parent            int
 }
 
 func unmap(a netip.AddrPort) netip.AddrPort {

@@ -152,3 +152,6 @@ func token(pid, op int, b []byte) (string, error) {
 	}
 	return s, nil
 }
+
+// hurry does nothing: PKTAP gives the process with the packet, so nobody has to be quick.
+func hurry() error { return nil }

@@ -52,12 +52,17 @@ func describe(pid int, s stat) Process {
 	return p
 }
 
-// executable gives the path of a process's program, without the mark that the kernel adds when it was unlinked.
+// executable gives the path of a process's program.
 func executable(dir string) string {
 	link, err := os.Readlink(dir + "/exe")
 	if err != nil {
 		return ""
 	}
+	return unmarked(link)
+}
+
+// unmarked takes off the mark that the kernel adds to the path of a program that was unlinked.
+func unmarked(link string) string {
 	if name, deleted := strings.CutSuffix(link, " (deleted)"); deleted {
 		if _, err := os.Lstat(link); errors.Is(err, fs.ErrNotExist) {
 			return name

@@ -27,4 +27,12 @@ func (*owners) open() error { return errSystem }
 
 func (*owners) close() error { return nil }
 
-func (*owners) find(uint8, netip.AddrPort, netip.AddrPort) (holder, bool) { return holder{}, false }
+func (*owners) degraded() string { return "" }
+
+func (*owners) find(uint8, netip.AddrPort, netip.AddrPort, bool) (holder, Answer) {
+	return holder{}, NoSocket
+}
+
+func hurry() error { return errSystem }
+
+func describeHolder(holder) (Process, bool) { return Process{}, false }

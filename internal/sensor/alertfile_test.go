@@ -130,9 +130,7 @@ func (h *host) alert(owner Owner, local, remote string) {
 			f.Owner = &owner
 		}
 	}
-	for len(h.asked) > 0 {
-		<-h.asked
-	}
+	h.fresh = nil
 	h.judge = was
 }
 

@@ -90,7 +90,7 @@ func (b *ruleBook) current() (*allowlist.Set, []error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.rules == nil || sources != b.sources {
-		b.rules, b.problems = allowlist.Load(b.settings)
+		b.rules, b.problems = allowlist.Load(b.settings, b.rules)
 		b.sources, b.counted = sources, nil
 	}
 	return b.rules, b.problems

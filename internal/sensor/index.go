@@ -119,7 +119,7 @@ func (x *Index) job(p process.Process, get func(pid int) (process.Process, error
 func (x *Index) tied(p process.Process) (tied Process, done bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.ties == nil {
+	if x.ties == nil || len(x.ties.labels) == 0 { // no jobs: nobody's ancestors have to be looked at
 		return Process{Process: p}, true
 	}
 	tied = x.ties.alone(p)

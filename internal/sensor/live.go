@@ -17,6 +17,7 @@ import (
 	"github.com/cipherlens/cipherlens/internal/config"
 	"github.com/cipherlens/cipherlens/internal/conformance"
 	"github.com/cipherlens/cipherlens/internal/flow"
+	"github.com/cipherlens/cipherlens/internal/process"
 	"github.com/cipherlens/cipherlens/internal/state"
 )
 
@@ -45,10 +46,11 @@ type live struct {
 	awake    func() time.Duration // now().Awake, at less cost
 	open     func() (capture.Source, error)
 	list     func() ([]link, error) // the network interfaces
-	asked    chan *flow.Flow        // flows whose owner is to be resolved
+	waiting  questions              // flows whose owner was not found at once
 
 	mu          sync.Mutex // guards what follows, and each flow in table
 	table       *flow.Table
+	fresh       []*flow.Flow // opened by the packet that is being added
 	judge       func(*flow.Flow, *conformance.Conversation) conformance.Judgement
 	allNames    bool   // record_sni is all
 	judgedUnder uint64 // the count of changes of the settings that judge was made of
@@ -96,7 +98,7 @@ func newLive(o Options, index *Index, approve func(context.Context, []Flow)) *li
 		index: index, settings: o.Settings, images: o.Images, approve: approve, log: o.Log, file: o.Alerts, fileless: o.AlertsLost, now: clock.Now,
 		open:   func() (capture.Source, error) { return capture.OpenLive(capture.LiveOptions{}) },
 		list:   interfaces,
-		owners: newOwners(index), asked: make(chan *flow.Flow, waitingOwners), kept: newAlerts(), alerted: map[*flow.Flow]*alerted{},
+		owners: newOwners(index, o.Sockets), waiting: questions{wake: make(chan struct{}, 1), asleep: true}, kept: newAlerts(), alerted: map[*flow.Flow]*alerted{},
 	}
 	return l
 }
@@ -220,16 +222,25 @@ func (l *live) capture(ctx context.Context) error {
 		}
 	}()
 	var p capture.Packet
+	var followed time.Duration
 	for {
 		err := source.Next(&p)
 		l.mu.Lock()
-		l.table.Advance(int64(l.awake()))
+		now := l.awake()
+		l.table.Advance(int64(now))
 		if err == nil {
 			l.table.Add(&p)
-		} else {
+		}
+		if now-followed >= time.Second {
+			followed = now
 			l.follow()
 		}
+		fresh := l.fresh
+		l.fresh = l.fresh[:0]
 		l.mu.Unlock()
+		for _, f := range fresh {
+			l.askAtOnce(f)
+		}
 		if errors.Is(err, io.EOF) {
 			return errors.New("the capture ended")
 		}
@@ -254,19 +265,25 @@ func (l *live) follow() {
 	}
 }
 
-// opened asks for a new flow's owner; the table calls it, so it must not wait.
-func (l *live) opened(f *flow.Flow) {
-	select {
-	case l.asked <- f:
-	default:
+// opened notes a new flow; the table calls it, so it must not wait.
+func (l *live) opened(f *flow.Flow) { l.fresh = append(l.fresh, f) }
+
+// askAtOnce asks for a new flow's owner before the next packet is looked at: a process that lives for a moment may be gone when another thread has
+// its turn. What takes longer is left to resolve.
+func (l *live) askAtOnce(f *flow.Flow) {
+	answer := l.own(f, true)
+	if answer == process.Found {
+		return
+	}
+	if !l.waiting.add(question{f: f}.later(answer)) {
 		l.unasked.Add(1)
-		f.Owner = l.owners.stated(f.Process)
+		l.disown(f)
 	}
 }
 
 // askAgain is when to ask again for an owner that was not found: soon, for a look at all processes may have been put off, and later, for a
 // socket that did not belong to anyone yet.
-var askAgain = []time.Duration{5 * time.Millisecond, 20 * time.Millisecond, 100 * time.Millisecond, 400 * time.Millisecond}
+var askAgain = []time.Duration{20 * time.Millisecond, 40 * time.Millisecond, 100 * time.Millisecond, 400 * time.Millisecond}
 
 // question is a flow that waits for its owner.
 type question struct {
@@ -275,65 +292,113 @@ type question struct {
 	next  time.Time
 }
 
-// resolve finds the owners of flows.
-func (l *live) resolve(ctx context.Context) {
-	var waiting []question
-	tick := time.NewTicker(askAgain[0])
-	defer tick.Stop()
-	for {
-		if len(waiting) == 0 {
-			tick.Stop() // a quiet host is not to be woken
+// later is the question to be asked again: only once, and not soon, where the system does not know the socket.
+func (q question) later(answer process.Answer) question {
+	if answer == process.NoSocket {
+		q.asked = len(askAgain) - 1
+	}
+	q.next = time.Now().Add(askAgain[q.asked])
+	q.asked++
+	return q
+}
+
+// questions wait for their time. Who adds one wakes resolve only when it sleeps: on a busy host it looks often enough by itself.
+type questions struct {
+	wake chan struct{}
+
+	mu     sync.Mutex
+	list   []question
+	asleep bool
+}
+
+// add puts a question to the others; false when there are too many.
+func (w *questions) add(q question) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.list) >= waitingOwners {
+		return false
+	}
+	w.list = append(w.list, q)
+	if w.asleep {
+		w.asleep = false
+		w.wake <- struct{}{} // has room: resolve has taken the last one before it went to sleep
+	}
+	return true
+}
+
+// due takes the questions whose time has come. With none left at all, resolve goes to sleep.
+func (w *questions) due(now time.Time, to []question) (due []question, asleep bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	rest := w.list[:0]
+	for _, q := range w.list {
+		if q.next.After(now) {
+			rest = append(rest, q)
+		} else {
+			to = append(to, q)
 		}
+	}
+	clear(w.list[len(rest):])
+	w.list = rest
+	w.asleep = len(rest)+len(to) == 0
+	return to, w.asleep
+}
+
+// resolve finds the owners of flows that were not found at once.
+func (l *live) resolve(ctx context.Context) {
+	tick := time.NewTicker(askAgain[0])
+	tick.Stop() // a quiet host is not to be woken
+	defer tick.Stop()
+	var due []question
+	for {
 		select {
 		case <-ctx.Done():
 			return
-		case f := <-l.asked:
-			if waiting = l.ask(waiting, question{f: f}); len(waiting) == 1 {
-				tick.Reset(askAgain[0])
-			}
+		case <-l.waiting.wake:
+			tick.Reset(askAgain[0])
 		case now := <-tick.C:
-			due := waiting
-			waiting = nil
+			var asleep bool
+			if due, asleep = l.waiting.due(now, due[:0]); asleep {
+				tick.Stop()
+			}
 			for _, q := range due {
-				if q.next.After(now) {
-					waiting = append(waiting, q)
-				} else {
-					waiting = l.ask(waiting, q)
-				}
+				l.ask(q)
 			}
 		}
 	}
 }
 
 // ask asks once, and puts the question back when there is no answer yet.
-func (l *live) ask(waiting []question, q question) []question {
-	if l.own(q.f) {
-		return waiting
+func (l *live) ask(q question) {
+	answer := l.own(q.f, false)
+	if answer == process.Found {
+		return
 	}
-	if q.asked == len(askAgain) || len(waiting) >= waitingOwners {
+	if q.asked == len(askAgain) || !l.waiting.add(q.later(answer)) {
 		l.unowned.Add(1)
-		l.mu.Lock()
-		q.f.Owner = l.owners.stated(q.f.Process)
-		l.mu.Unlock()
-		return waiting
+		l.disown(q.f)
 	}
-	q.next = time.Now().Add(askAgain[q.asked])
-	q.asked++
-	return append(waiting, q)
+}
+
+// disown gives up the search for a flow's owner: what the capture stated is all there is.
+func (l *live) disown(f *flow.Flow) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f.Owner = l.owners.stated(f.Process)
 }
 
 // own resolves one flow's owner, outside the table's lock.
-func (l *live) own(f *flow.Flow) bool {
+func (l *live) own(f *flow.Flow, quick bool) process.Answer {
 	l.mu.Lock()
 	said, known := f.Process, f.Owner != nil
 	where := socketOf(f)
 	l.mu.Unlock()
 	if known {
-		return true
+		return process.Found
 	}
-	owner := l.owners.find(said, where)
+	owner, answer := l.owners.find(said, where, quick)
 	if owner == nil {
-		return false
+		return answer
 	}
 	l.resolved.Add(1)
 	l.mu.Lock()
@@ -345,7 +410,7 @@ func (l *live) own(f *flow.Flow) bool {
 			l.talkers.add(owner.Path)
 		}
 	}
-	return true
+	return process.Found
 }
 
 // rest is how long a flow must be silent before an alert that more bytes could take back is shown.

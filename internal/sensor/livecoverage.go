@@ -101,6 +101,11 @@ func (l *live) ownerCoverage() Coverage {
 			row.State, row.Advice = Degraded, "flows of the kernel, of other network namespaces and of processes that are gone have no owner"
 		}
 	}
+	if l.owners.sockets != nil {
+		if why := l.owners.sockets.Degraded(); why != "" {
+			row.Detail += "; " + why
+		}
+	}
 	if l.owners.failed != nil && l.source.Stats().Mode != capture.ModePKTAP {
 		row.State, row.Err, row.Advice = Blind, l.owners.failed, "flows have no owner: run as root"
 	}

@@ -30,17 +30,16 @@ func flood(t *testing.T, h *host, flows int, judge func(n int) conformance.Judge
 	t.Helper()
 	n := 0
 	h.judge = func(*flow.Flow, *conformance.Conversation) conformance.Judgement { return judge(n) }
-	opened := h.asked
 	to := netip.MustParseAddrPort("203.0.113.1:443")
 	payload := make([]byte, 600)
 	for ; n < flows; n++ {
 		from := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(n >> 16), byte(n >> 8), byte(n)}), uint16(1024+n%60000))
 		h.packet(udp(from, to, true, payload))
 		h.packet(udp(from, to, false, payload))
-		for len(opened) > 0 {
-			f := <-opened
+		for _, f := range h.fresh {
 			f.Owner = owner(n)
 		}
+		h.fresh = h.fresh[:0]
 		if n%1000 == 999 {
 			h.pass(time.Second)
 			h.collect(t.Context())

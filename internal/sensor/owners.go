@@ -42,9 +42,12 @@ type known struct {
 	asked   time.Time
 }
 
-func newOwners(index *Index) *owners {
+// newOwners takes over the socket table, or opens it where it is nil.
+func newOwners(index *Index, sockets *process.Owners) *owners {
 	o := &owners{index: index, code: process.Identity, by: map[int]known{}, stands: map[*capture.Process]*Owner{}, early: []early{}}
-	o.sockets, o.failed = process.NewOwners()
+	if o.sockets = sockets; sockets == nil {
+		o.sockets, o.failed = process.NewOwners()
+	}
 	return o
 }
 
@@ -69,22 +72,23 @@ func socketOf(f *flow.Flow) socket {
 	return q
 }
 
-// find gives a flow's owner by what the capture said (its kernel knew the pid) or by the socket table; nil when neither helps.
-func (o *owners) find(said *capture.Process, q socket) *Owner {
+// find gives a flow's owner by what the capture said (its kernel knew the pid) or by the socket table. Where that gives none, the answer says whether
+// asking again may help. Quick leaves out what takes long.
+func (o *owners) find(said *capture.Process, q socket, quick bool) (*Owner, process.Answer) {
 	if said != nil && said.PID > 0 {
-		return o.named(said)
+		return o.named(said), process.Found
 	}
 	if o.sockets == nil {
-		return nil
+		return nil, process.NoSocket
 	}
-	p, ok := o.sockets.Owner(q.protocol, q.local, q.remote)
-	if !ok && q.guess {
-		p, ok = o.sockets.Owner(q.protocol, q.remote, q.local)
+	p, answer := o.sockets.Ask(q.protocol, q.local, q.remote, quick)
+	if answer == process.NoSocket && q.guess {
+		p, answer = o.sockets.Ask(q.protocol, q.remote, q.local, quick)
 	}
-	if !ok {
-		return nil
+	if answer != process.Found {
+		return nil, answer
 	}
-	return o.shared(p, BySocket)
+	return o.shared(p, BySocket), answer
 }
 
 // named describes the process that the capture names; when it is gone already, perhaps its UUID is known.

@@ -95,7 +95,7 @@ func TestOwnersFoundEarly(t *testing.T) {
 	require.NoError(t, err)
 	defer func() { _ = root.Close() }()
 	x := newIndex(root)
-	o := newOwners(x)
+	o := newOwners(x, nil)
 	defer o.close()
 	owner := o.shared(self, BySocket)
 	require.Empty(t, owner.Label)
@@ -116,7 +116,7 @@ func TestKernelIsAsked(t *testing.T) {
 	root, err := rootfs.Open(t.TempDir())
 	require.NoError(t, err)
 	defer func() { _ = root.Close() }()
-	o := newOwners(newIndex(root))
+	o := newOwners(newIndex(root), nil)
 	defer o.close()
 	o.code = func(pid int) (process.CodeIdentity, error) {
 		return process.CodeIdentity{Flags: codeValid, CDHash: fmt.Sprint("hash of ", pid)}, nil
@@ -187,7 +187,7 @@ func TestOwnersAreBounded(t *testing.T) {
 	root, err := rootfs.Open(filepath.Clean(t.TempDir()))
 	require.NoError(t, err)
 	defer func() { _ = root.Close() }()
-	o := newOwners(newIndex(root))
+	o := newOwners(newIndex(root), nil)
 	defer o.close()
 	for i := range 3 * maxOwners {
 		o.shared(process.Process{PID: 1<<22 + i, Path: "/opt/x"}, BySocket)

@@ -21,6 +21,7 @@ type Options struct {
 	Root     *rootfs.Root
 	Captures []string // capture files; with none, Live says whether to capture
 	Live     bool
+	Sockets  *process.Owners // opened while there was the right to; Run closes it. Nil: New opens it.
 	Settings *config.Store
 	Images   Images
 	Alerts   *state.File // where live alerts outlast a restart, from OpenAlerts; nil without

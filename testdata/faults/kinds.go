@@ -46,6 +46,7 @@ var kinds = []kind{
 	{"settings broken", 4, false, settingsBroken},
 	{"allowlist broken", 4, false, allowlistBroken},
 	{"files swapped during a scan", 6, false, filesSwapped},
+	{"clock of a capture jumps", 3, false, clockJumps},
 }
 
 // weighted is the bag to draw from.
@@ -196,7 +197,7 @@ func slowPeers(w *world, random *rand.Rand) (verifier, error) {
 func degraded(name string) verifier {
 	return func(rows map[string]map[string]string) error {
 		if row := rows[name]; row == nil || row["state"] == "ok" {
-			return fmt.Errorf("%s is not degraded", name)
+			return fmt.Errorf("%s is not degraded: %v", name, row)
 		}
 		return nil
 	}
@@ -227,14 +228,14 @@ func stateFull(w *world, _ *rand.Rand) (verifier, error) {
 		_, err = f.Write(make([]byte, 512))
 	}
 	_ = f.Close()
-	return nil, w.during(degraded("state"), func() error { return os.Remove(name) })
+	return nil, w.during(degraded("alerts"), func() error { return os.Remove(name) })
 }
 
 func stateReadOnly(w *world, _ *rand.Rand) (verifier, error) {
 	if err := syscall.Mount("", w.state, "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""); err != nil {
 		return nil, err
 	}
-	return nil, w.during(degraded("state"), func() error { return syscall.Mount("", w.state, "", syscall.MS_REMOUNT, "") })
+	return nil, w.during(degraded("alerts"), func() error { return syscall.Mount("", w.state, "", syscall.MS_REMOUNT, "") })
 }
 
 func noDescriptors(w *world, random *rand.Rand) (verifier, error) {

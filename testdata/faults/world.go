@@ -195,11 +195,14 @@ func (w *world) ensureExtension() error {
 				return fmt.Errorf("it crashed: %s", w.ext.log)
 			}
 			w.starts++
-			if w.ext, err = start([]string{"CIPHERLENS_CONFIG=" + w.config, "CIPHERLENS_STATE=" + w.state}, w.extension, "--socket", w.socket, "--timeout", "3", "--interval", "3", "--verbose"); err != nil {
+			if w.ext, err = start([]string{"CIPHERLENS_CONFIG=" + w.config}, w.extension, "--socket", w.socket, "--state", filepath.Join(w.state, "alerts"), "--timeout", "3", "--interval", "3", "--verbose"); err != nil {
 				return err
 			}
 		}
-		_, err = w.coverage()
+		rows, err := w.coverage()
+		if err == nil && rows["capture"]["state"] == "blind" {
+			err = errors.New("it does not capture yet")
+		}
 		return err
 	})
 }
