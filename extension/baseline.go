@@ -257,6 +257,9 @@ func readingLine(done, total, lines int64, took time.Duration) string {
 // sayTotals says in a line or two what was counted, and what of it is no more than an estimate.
 func sayTotals(w io.Writer, t baseline.Totals, done *baseline.Progress) {
 	fmt.Fprintf(w, "%d lines, %d findings: %d identities and %d destinations on %d hosts and %d days\n", done.Lines.Load(), t.Rows, t.Identities, t.Destinations, t.Hosts, t.Days)
+	if n := done.Nameless.Load(); n > 0 {
+		fmt.Fprintf(w, "%d findings name no program and are left out\n", n)
+	}
 	if t.Folded > 0 && !t.HostsEstimated {
 		fmt.Fprintf(w, "the memory for exact counts is used up: how many destinations %d identities have is an estimate (standard error %.1f%%); all else is exact\n", t.Folded, t.Error*100)
 	}

@@ -8,7 +8,7 @@
 //   - A host is the line's hostIdentifier.
 //   - A day is the UTC date of the line's unixTime.
 //   - An identity is exception_key without its end " to ADDRESS port PORT"; where that is missing or empty: signing:TEAM:ID, else signing:ID
-//     where signature is apple, else cdhash:HEX, else path:PATH.
+//     where signature is apple, else cdhash:HEX, else path:PATH. Rows without any are passed over.
 //   - A destination is remote_address, remote_port and protocol (6, 17).
 package baseline
 

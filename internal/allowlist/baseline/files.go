@@ -25,9 +25,9 @@ const (
 
 // Progress counts what was read; it may be read at any time.
 type Progress struct {
-	Bytes atomic.Int64 // of the files as they are, compressed or not
-	Lines atomic.Int64
-	Rows  atomic.Int64
+	Bytes    atomic.Int64 // of the files as they are, compressed or not
+	Lines    atomic.Int64
+	Nameless atomic.Int64 // see Lines
 }
 
 // Reader reads log files on a few goroutines into one Counter.
@@ -145,11 +145,12 @@ func (f *fileReader) read(name string) {
 		f.problems <- err
 	}
 	f.flush()
+	f.Progress.Nameless.Add(f.lines.Nameless)
+	f.lines.Nameless = 0
 }
 
 func (f *fileReader) flush() {
 	if len(f.batch.rows) > 0 {
-		f.Progress.Rows.Add(int64(len(f.batch.rows)))
 		f.batches <- f.batch
 		f.batch = batchPool.Get().(*batch)
 	}

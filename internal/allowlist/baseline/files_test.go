@@ -73,7 +73,10 @@ func TestShapes(t *testing.T) {
 		require.NoError(t, err, name)
 		require.Equal(t, c.want, got, name)
 	}
-	none := func(Row) { t.Error("a row of another query") }
+	none := func(Row) { t.Error("a row of another query, or of nobody") }
+	nameless := &Lines{}
+	require.NoError(t, nameless.Line([]byte(finding("h", 0, `"cdhash":"","exception_key":"",`+where)), none))
+	require.EqualValues(t, 1, nameless.Nameless)
 	require.NoError(t, (&Lines{Query: "an0401"}).Line([]byte(finding("h", 0, signed)), none))
 }
 
@@ -91,9 +94,8 @@ func TestBadLines(t *testing.T) {
 		finding("h", 0, strings.Replace(signed, "192.0.2.1", "nowhere", 1)): `remote_address: "nowhere" is no address`,
 		finding("h", 0, strings.Replace(signed, `"443"`, `"70000"`, 1)):     `remote_port: "70000" is no port`,
 		finding("h", 0, strings.Replace(signed, `"6"`, `"1"`, 1)):           `protocol: "1" is neither 6 nor 17`,
-		finding("", 0, signed):                "no hostIdentifier",
-		finding("h", 90_000, signed):          "is not between the years 2000 and 2100",
-		finding("h", 0, `"cdhash":"",`+where): "a row that names no program",
+		finding("", 0, signed):       "no hostIdentifier",
+		finding("h", 90_000, signed): "is not between the years 2000 and 2100",
 	} {
 		err := (&Lines{}).Line([]byte(line), func(Row) {})
 		require.ErrorContains(t, err, want, "%.80s", line)
