@@ -50,12 +50,12 @@ func (s *subject) open(ctx context.Context, cmd *cobra.Command) (*session, error
 	if err != nil {
 		return nil, err
 	}
-	if err := s.confine(); err != nil {
-		return nil, err
-	}
 	stderr := cmd.ErrOrStderr()
 	show := newProgress(stderr, len(s.captures))
 	log := newLogger(lineClearer{stderr, show}, slog.LevelWarn, s.verbose)
+	if err := s.confine(); err != nil {
+		log.Warn("not all rights could be given up", "error", err)
+	}
 	b, err := newBench(benchOptions{root: s.root, captures: s.captures, live: s.live(), settings: settings, log: log, progress: show.capture, inspect: s.inspect})
 	if err != nil {
 		return nil, err
