@@ -118,6 +118,9 @@ func (o *owners) cached(inode uint32) (holder, bool) {
 		return holder{}, false
 	}
 	if now, ok := look(h.pid); ok && now.start == h.start {
+		if now.path == "" { // it is ending
+			now.path = h.path
+		}
 		return now, true
 	}
 	delete(o.known, inode)
