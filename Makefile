@@ -97,9 +97,7 @@ emulation:
 	cd testdata/emulation && $(GO) build -trimpath -o ../../$(EMULATION)/ ./peer ./benign ./campaign
 	cd testdata/emulation && $(GO) build -trimpath -tags plain -o ../../$(EMULATION)/peer-plain ./peer && $(GO) build -trimpath -tags plain -o ../../$(EMULATION)/benign-plain ./benign
 	cd testdata && $(GO) build -trimpath -o ../$(EMULATION)/ ./annotate
-	cd testdata/emulation && for name in frp poseidon-tcp; do \
-		GOOS=darwin GOARCH=arm64 $(GO) build -trimpath -tags plain -ldflags=-buildid=$$name -o ../../$(EMULATION)/peer-darwin-$$name ./peer || exit 1; done
-	cd testdata/emulation && for name in sliver-http sliver-mtls; do \
+	cd testdata/emulation && for name in frp poseidon-tcp sliver-http sliver-mtls; do \
 		GOOS=darwin GOARCH=arm64 $(GO) build -trimpath -ldflags=-buildid=$$name -o ../../$(EMULATION)/peer-darwin-$$name ./peer || exit 1; done
 
 ## emulate: emulated implants and real benign programs, live under the sensor; writes docs/detection-report.md. Needs root; EMULATE_FLAGS=-install for the programs, OSQUERYD for a real osqueryd

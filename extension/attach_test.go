@@ -1,10 +1,12 @@
 package main
 
 import (
+	"log/slog"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -79,6 +81,28 @@ func TestAttachNoticesThatItWasDropped(t *testing.T) {
 	require.True(t, host.DropSilently(extensionName))
 	attached(t, host, 30*time.Second)
 	require.Contains(t, e.log.String(), "the registration is gone")
+}
+
+// TestAnswerLeavesNothingBehind: an osqueryd that is killed again and again costs no goroutine each time.
+func TestAnswerLeavesNothingBehind(t *testing.T) {
+	socket := filepath.Join(socketDir(t), "osquery.em")
+	b := demoBench(t)
+	attach := func() {
+		host := serveOn(t, socket)
+		ended := make(chan error, 1)
+		go func() {
+			ended <- answer(t.Context(), serveOptions{socket: socket, timeout: time.Second, interval: time.Second}, b, slog.New(slog.DiscardHandler))
+		}()
+		attached(t, host, 10*time.Second)
+		require.NoError(t, host.Vanish())
+		require.Error(t, <-ended)
+	}
+	attach()
+	before := runtime.NumGoroutine()
+	for range 4 {
+		attach()
+	}
+	require.Eventually(t, func() bool { return runtime.NumGoroutine() <= before }, 10*time.Second, 50*time.Millisecond)
 }
 
 // TestAttachEndsAtOnce: SIGTERM ends it within 2 s, whatever it waits for.

@@ -16,7 +16,10 @@ import (
 	"github.com/spf13/cobra"
 )
 
-func main() { os.Exit(execute(os.Args[1:], os.Stdout, os.Stderr)) }
+func main() {
+	confinable = true
+	os.Exit(execute(os.Args[1:], os.Stdout, os.Stderr))
+}
 
 // errReported is an error that was printed already, where it happened.
 var errReported = errors.New("reported")

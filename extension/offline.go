@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/cipherlens/cipherlens/internal/config"
+	"github.com/cipherlens/cipherlens/internal/privilege"
 	"github.com/cipherlens/cipherlens/internal/rootfs"
 	"github.com/cipherlens/cipherlens/internal/sensor"
 	"github.com/cipherlens/cipherlens/internal/sqlhost"
@@ -23,6 +24,7 @@ type subject struct {
 	captures []string
 	config   string
 	verbose  bool
+	writes   []string         // folders that the command writes in
 	inspect  sensor.Inspector // looks on while captures are judged; may be nil
 }
 
@@ -51,6 +53,9 @@ func (s *subject) open(ctx context.Context, cmd *cobra.Command) (*session, error
 	stderr := cmd.ErrOrStderr()
 	show := newProgress(stderr, len(s.captures))
 	log := newLogger(lineClearer{stderr, show}, slog.LevelWarn, s.verbose)
+	if err := s.confine(); err != nil {
+		log.Warn("not all rights could be given up", "error", err)
+	}
 	b, err := newBench(benchOptions{root: s.root, captures: s.captures, live: s.live(), settings: settings, log: log, progress: show.capture, inspect: s.inspect})
 	if err != nil {
 		return nil, err
@@ -67,6 +72,17 @@ func (s *subject) open(ctx context.Context, cmd *cobra.Command) (*session, error
 	n := &session{bench: b, host: host, sensing: make(chan error, 1), stop: cancel}
 	go func() { n.sensing <- b.sensor.Run(ctx) }()
 	return n, nil
+}
+
+// confinable says that this process does one command and ends: main sets it. A test's process goes on, and rights that are given up do not come back.
+var confinable bool
+
+// confine gives up, before what others made is read, everything but reading it, where this host's own processes are not looked at.
+func (s *subject) confine() error {
+	if !confinable || s.root == "/" {
+		return nil
+	}
+	return privilege.Offline(append(s.writes, os.TempDir()))
 }
 
 // live says whether there is a network to listen to.

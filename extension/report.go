@@ -52,6 +52,7 @@ func (o *reportOptions) write(ctx context.Context, cmd *cobra.Command) error {
 	}
 	d := report.Data{Title: "Cipherlens report", Made: time.Now(), Version: version}
 	var failed error
+	o.writes = append(o.writes, filepath.Dir(o.out))
 	if len(o.captures) > 0 {
 		failed = o.detect(ctx, cmd, &d)
 		if ctx.Err() != nil {

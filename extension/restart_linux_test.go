@@ -118,7 +118,7 @@ func (w *fieldwork) story(ctx context.Context) error {
 	fmt.Println("ended after", time.Since(began))
 	left, _ := filepath.Glob(w.socket + ".*")
 	fmt.Println("left behind:", left)
-	if took, err = w.start(ctx); err != nil {
+	if _, err = w.start(ctx); err != nil {
 		return err
 	}
 	rows, err := w.query("SELECT pid, path, remote_address, verdict FROM socket_tls_conformance WHERE verdict IN ('random', 'tls_mimic')")

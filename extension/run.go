@@ -56,6 +56,9 @@ func (o *runOptions) run(ctx context.Context, cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	if o.logDir != "" {
+		o.writes = append(o.writes, o.logDir)
+	}
 	n, err := o.open(ctx, cmd)
 	if err != nil {
 		return errors.Join(err, logger.close())

@@ -94,10 +94,16 @@ func whileSensing(ctx context.Context, b *bench, log *slog.Logger, f func(contex
 
 // answer serves osquery's calls until ctx ends (nil), osquery shuts us down (nil), or osquery is gone or has dropped us (error).
 func answer(ctx context.Context, o serveOptions, b *bench, log *slog.Logger) error {
+	timeout := max(o.timeout, time.Second)
+	client, err := osquery.NewClient(o.socket, timeout)
+	if err != nil {
+		return fmt.Errorf("osquery: %s: %w", o.socket, err)
+	}
+	defer client.Close()
 	server, err := osquery.NewExtensionManagerServer(extensionName, o.socket,
 		osquery.ExtensionVersion(version),
-		osquery.ServerTimeout(max(o.timeout, time.Second)),
-		osquery.ServerPingInterval(max(o.interval, time.Second)),
+		osquery.ServerTimeout(timeout),
+		osquery.WithClient(client),
 		osquery.WithTransportFactory(thrift.NewTBufferedTransportFactory(16<<10)),
 	)
 	if err != nil {
@@ -106,20 +112,22 @@ func answer(ctx context.Context, o serveOptions, b *bench, log *slog.Logger) err
 	for _, p := range b.plugins {
 		server.RegisterPlugin(p)
 	}
-	serving := make(chan error, 1)
-	go func() { serving <- server.Run() }()
-	watching := make(chan error, 1)
+	// Not server.Run: of its two goroutines one stays behind for good each time that osquery is gone.
 	watchCtx, stopWatching := context.WithCancel(ctx)
 	defer stopWatching()
+	serving, pinging, watching := make(chan error, 1), make(chan error, 1), make(chan error, 1)
+	go func() { serving <- server.Start() }()
+	go func() { pinging <- pingUntilGone(watchCtx, client, max(o.interval, time.Second)) }()
 	go func() { watching <- watchRegistration(watchCtx, o.socket, b.settings, log) }()
 
 	select {
-	case err := <-serving: // Run has shut the server down
-		if err != nil {
-			return fmt.Errorf("osquery: %w", err)
+	case err = <-serving:
+		if err == nil {
+			log.Info("osquery ended us")
+		} else {
+			err = fmt.Errorf("osquery: %w", err)
 		}
-		log.Info("osquery ended us")
-		return nil
+	case err = <-pinging:
 	case err = <-watching:
 	case <-ctx.Done():
 	}
@@ -133,6 +141,28 @@ func answer(ctx context.Context, o serveOptions, b *bench, log *slog.Logger) err
 		log.Warn("osquery did not let go in time")
 	}
 	return err
+}
+
+// pingUntilGone asks osquery every interval whether it is there: nil when ctx ends, else why it is not.
+func pingUntilGone(ctx context.Context, client *osquery.ExtensionManagerClient, interval time.Duration) error {
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		status, err := client.PingContext(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
+			return fmt.Errorf("osquery: ping: %w", err)
+		case status.Code != 0:
+			return fmt.Errorf("osquery: ping: status %d", status.Code)
+		}
+	}
 }
 
 // errDropped says that osqueryd no longer knows us, though it still answers pings: it drops an extension that once was slow to answer and never
@@ -154,7 +184,7 @@ func watchRegistration(ctx context.Context, socket string, settings *config.Stor
 		registered, err := check(ctx, socket, settings)
 		switch {
 		case err != nil:
-			log.Debug("osquery did not answer", "error", err) // the server's own pings decide whether it is gone
+			log.Debug("osquery did not answer", "error", err) // pings decide whether it is gone
 		case registered:
 			missing = 0
 		default:

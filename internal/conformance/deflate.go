@@ -45,14 +45,13 @@ func dynamicBegins(b []byte) bool {
 		return false
 	}
 	lengths := int(b[1]>>5|b[2]<<3&8) + 4
-	at, used, room := 17, 0, 0
-	for range lengths {
-		n := binary.LittleEndian.Uint16(b[at/8:]) >> (at % 8) & 7
-		if n > 0 {
+	used, room := 0, 0
+	for next := binary.LittleEndian.Uint64(b[2:]) >> 1; lengths > 0; lengths-- {
+		if n := next & 7; n > 0 {
 			used++
 			room += 1 << (7 - n)
 		}
-		at += 3
+		next >>= 3
 	}
 	return room == 1<<7 || used == 1
 }

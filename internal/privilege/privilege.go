@@ -41,3 +41,8 @@ func Confine(writable []string) error { return confine(writable) }
 // Drop gives up everything that a sensor does not need once and for all, in all threads, and reports. What it keeps lets captures be opened again,
 // files be read, and owners of sockets be found.
 func Drop() Report { return drop() }
+
+// Offline confines a program that looks at captures and volumes of others and at nothing of this host's own life: from now on, and for good, it reads files, writes in the
+// folders writable (those that exist) and nowhere else, starts no program and makes no Internet socket. It is Linux's Landlock, as far as the kernel has it, and seccomp; elsewhere it does
+// nothing.
+func Offline(writable []string) error { return offline(writable) }

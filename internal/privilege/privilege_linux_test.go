@@ -25,6 +25,10 @@ func TestMain(m *testing.M) {
 		confined(folder)
 		return
 	}
+	if folder := os.Getenv("PRIVILEGE_OFFLINE"); folder != "" {
+		reader(folder)
+		return
+	}
 	os.Exit(m.Run())
 }
 
@@ -173,6 +177,44 @@ func TestWhatIsLeft(t *testing.T) {
 		got["status"])
 	require.Contains(t, got["report"], "kept: cap_dac_read_search, cap_net_raw, cap_sys_ptrace")
 	require.NotContains(t, got["report"], "not given up")
+}
+
+// reader is a program that only reads.
+func reader(folder string) {
+	tried := map[string]string{"offline": fmt.Sprint(Offline([]string{folder, folder + "/none"}))}
+	all := attempts(folder)
+	for _, name := range []string{"write in the folder", "write to /etc", "write to /tmp", "start a program", "dial", "listen", "IPv6 socket"} {
+		tried[name] = fmt.Sprint(all[name]())
+	}
+	_, err := os.ReadFile("/etc/passwd")
+	tried["read"] = fmt.Sprint(err)
+	tried["in all threads"] = fmt.Sprint(inThreads(func() error { return os.WriteFile("/etc/cipherlens-test", nil, 0o600) }))
+	_ = json.NewEncoder(os.Stdout).Encode(tried)
+}
+
+func TestReaderOfWhatOthersMade(t *testing.T) {
+	t.Parallel()
+	version, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
+	if errno != 0 {
+		t.Skipf("Landlock version %d: %v", version, errno)
+	}
+	folder := t.TempDir()
+	if rel, err := filepath.Rel("/tmp", folder); err == nil && !strings.HasPrefix(rel, "..") {
+		folder = filepath.Join(folder, "in") // /tmp itself stays closed
+		require.NoError(t, os.Mkdir(folder, 0o700))
+	}
+	cmd := exec.CommandContext(t.Context(), os.Args[0])
+	cmd.Env = append(os.Environ(), "PRIVILEGE_OFFLINE="+folder)
+	out, err := cmd.Output()
+	require.NoError(t, err)
+	var got map[string]string
+	require.NoError(t, json.Unmarshal(out, &got), "%s", out)
+	for name, want := range map[string]string{
+		"offline": "<nil>", "read": "<nil>", "write in the folder": "<nil>", "in all threads": "0", "write to /etc": "permission denied", "write to /tmp": "permission denied",
+		"start a program": "denied", "dial": "not permitted", "listen": "not permitted", "IPv6 socket": "not permitted",
+	} {
+		require.Contains(t, got[name], want, name)
+	}
 }
 
 // TestFilter runs the filter in x/net's virtual machine, for the architecture that it is not tried on too. Numbers are those of the system call

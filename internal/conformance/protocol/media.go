@@ -50,10 +50,26 @@ func rtpAt(v *view, at int) bool {
 
 // rtpSources remembers the sources that spoke last in one direction.
 type rtpSources struct {
-	id       [4]uint32
-	sequence [4]int
-	used     int
-	fresh    bool // the last datagram started a source, or was sent again
+	known [4]rtpSource
+	used  int
+	fresh bool // the last datagram started a source, or was sent again
+}
+
+// rtpSource is what one source said last.
+type rtpSource struct {
+	id          uint32
+	sequence    int
+	stamp       uint32 // timestamp
+	contributor uint32 // the first contributing source, 0 where there is none
+}
+
+// maxStampStep is by how much timestamps of a source's packets that follow each other may differ: three minutes at 90 kHz, for silence that is
+// not sent (RFC 3550, 5.1); frames of video come in the order of decoding.
+const maxStampStep = 1 << 24
+
+// next says whether s can speak as after: its clock goes on, and those who contribute are the same but for once in a while.
+func (s *rtpSource) next(after *rtpSource) bool {
+	return after.stamp-s.stamp+maxStampStep < 2*maxStampStep && after.contributor == s.contributor
 }
 
 // follows says whether m is the next packet of a source that is known.
@@ -62,19 +78,23 @@ func (r *rtpSources) follows(m []byte) bool {
 	if !isRTPHeader(m) {
 		return false
 	}
-	id, sequence := be32(m[8:]), be16(m[2:])
-	for i := range min(r.used, len(r.id)) {
-		if r.id[i] != id {
+	packet := rtpSource{id: be32(m[8:]), sequence: be16(m[2:]), stamp: be32(m[4:])}
+	if m[0]&15 > 0 {
+		packet.contributor = be32(m[12:])
+	}
+	for i := range min(r.used, len(r.known)) {
+		last := r.known[i]
+		if last.id != packet.id {
 			continue
 		}
-		step := (sequence - r.sequence[i] + 64) & 0xffff
-		r.sequence[i] = sequence
+		r.known[i] = packet
+		step := (packet.sequence - last.sequence + 64) & 0xffff
 		r.fresh = step == 64 // sent again: says nothing new
-		return step < 128 && step != 64
+		return step < 128 && step != 64 && last.next(&packet)
 	}
-	r.id[r.used%len(r.id)], r.sequence[r.used%len(r.id)] = id, sequence
+	r.known[r.used%len(r.known)] = packet
 	r.used++
-	r.fresh = r.used <= len(r.id)
+	r.fresh = r.used <= len(r.known)
 	return false
 }
 

@@ -3,7 +3,6 @@ package quic
 import (
 	"crypto/aes"
 	"crypto/cipher"
-	"crypto/hkdf"
 	"crypto/sha256"
 	"encoding/binary"
 )
@@ -61,7 +60,7 @@ func salt(v uint32) (s string, ok bool) {
 // keys protect one direction's Initial packets.
 type keys struct {
 	aead cipher.AEAD
-	iv   []byte
+	iv   [12]byte
 	hp   cipher.Block
 }
 
@@ -71,10 +70,7 @@ func initialKeys(version uint32, dcid []byte, client bool) (keys, bool) {
 	if !ok {
 		return keys{}, false
 	}
-	initial, err := hkdf.Extract(sha256.New, dcid, []byte(s))
-	if err != nil {
-		return keys{}, false
-	}
+	initial := mac(s, dcid) // HKDF-Extract (RFC 5869 section 2.2)
 	label, key, iv, hp := "server in", "quic key", "quic iv", "quic hp"
 	if client {
 		label = "client in"
@@ -83,7 +79,8 @@ func initialKeys(version uint32, dcid []byte, client bool) (keys, bool) {
 		key, iv, hp = "quicv2 key", "quicv2 iv", "quicv2 hp"
 	}
 	secret := expand(initial, label, sha256.Size)
-	block, err := aes.NewCipher(expand(secret, key, 16))
+	sealing, nonce, protecting := expand(secret, key, 16), expand(secret, iv, 12), expand(secret, hp, 16)
+	block, err := aes.NewCipher(sealing[:16])
 	if err != nil {
 		return keys{}, false
 	}
@@ -91,24 +88,34 @@ func initialKeys(version uint32, dcid []byte, client bool) (keys, bool) {
 	if err != nil {
 		return keys{}, false
 	}
-	mask, err := aes.NewCipher(expand(secret, hp, 16))
-	return keys{aead: aead, iv: expand(secret, iv, 12), hp: mask}, err == nil
+	mask, err := aes.NewCipher(protecting[:16])
+	return keys{aead: aead, iv: [12]byte(nonce[:12]), hp: mask}, err == nil
 }
 
-// expand is HKDF-Expand-Label with an empty context (RFC 8446 section 7.1).
-func expand(secret []byte, label string, n int) []byte {
+// expand is HKDF-Expand-Label with an empty context (RFC 8446 section 7.1, RFC 5869 section 2.3); of the result n bytes count, at most all.
+func expand(secret [sha256.Size]byte, label string, n int) [sha256.Size]byte {
 	const prefix = "tls13 "
-	info := make([]byte, 0, 4+len(prefix)+len(label))
-	info = binary.BigEndian.AppendUint16(info, uint16(n))
+	var room [64]byte
+	info := binary.BigEndian.AppendUint16(room[:0], uint16(n))
 	info = append(info, byte(len(prefix)+len(label)))
 	info = append(info, prefix...)
 	info = append(info, label...)
-	info = append(info, 0)
-	out, err := hkdf.Expand(sha256.New, secret, string(info), n)
-	if err != nil {
-		panic("quic: hkdf: " + err.Error()) // n is one of three constants
+	return mac(string(secret[:]), append(info, 0, 1))
+}
+
+// mac is HMAC-SHA256 (RFC 2104) of few bytes with a key of at most one block, without what crypto/hmac allocates.
+func mac(key string, message []byte) [sha256.Size]byte {
+	var inner, outer [2 * sha256.BlockSize]byte
+	for i := range sha256.BlockSize {
+		b := byte(0)
+		if i < len(key) {
+			b = key[i]
+		}
+		inner[i], outer[i] = b^0x36, b^0x5c
 	}
-	return out
+	sum := sha256.Sum256(append(inner[:sha256.BlockSize], message...))
+	n := copy(outer[sha256.BlockSize:], sum[:])
+	return sha256.Sum256(outer[:sha256.BlockSize+n])
 }
 
 // open removes header protection and decrypts the Initial packet b whose packet number begins at pnOff (RFC 9001 section 5.3, 5.4).
@@ -126,10 +133,10 @@ func (k *keys) open(b []byte, pnOff int) (payload []byte, number uint64, ok bool
 		header[pnOff+i] ^= mask[1+i]
 		number = number<<8 | uint64(header[pnOff+i])
 	}
-	nonce := append(make([]byte, 0, 12), k.iv...)
+	nonce := k.iv
 	for i := range 8 {
 		nonce[4+i] ^= byte(number >> (56 - 8*i))
 	}
-	payload, err := k.aead.Open(nil, nonce, b[pnOff+n:], header[:pnOff+n])
+	payload, err := k.aead.Open(nil, nonce[:], b[pnOff+n:], header[:pnOff+n])
 	return payload, number, err == nil
 }

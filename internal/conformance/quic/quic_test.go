@@ -47,7 +47,7 @@ func TestInitialKeys(t *testing.T) {
 	for _, tt := range tests {
 		k, ok := initialKeys(tt.version, dcid, tt.client)
 		require.True(t, ok)
-		require.Equal(t, tt.iv, hex.EncodeToString(k.iv))
+		require.Equal(t, tt.iv, hex.EncodeToString(k.iv[:]))
 	}
 }
 

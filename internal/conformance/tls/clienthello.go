@@ -92,26 +92,33 @@ func ParseClientHello(body []byte, dtls bool) (*ClientHello, error) {
 
 // extensionsAddUp says whether b is type, length and body end to end.
 func extensionsAddUp(b []byte) bool {
-	s := cryptobyte.String(b)
-	for !s.Empty() {
-		var typ uint16
-		var body cryptobyte.String
-		if !s.ReadUint16(&typ) || !s.ReadUint16LengthPrefixed(&body) {
+	for len(b) > 0 {
+		n := extensionLength(b)
+		if n > len(b) {
 			return false
 		}
+		b = b[n:]
 	}
 	return true
 }
 
+// extensionLength is the length of the extension that b starts with, with its header; more than b has where that is cut.
+func extensionLength(b []byte) int {
+	const header = 4
+	if len(b) < header {
+		return header
+	}
+	return header + int(b[2])<<8 + int(b[3])
+}
+
 // eachExtension calls f for every extension of b until f says false. b has passed extensionsAddUp.
 func eachExtension(b []byte, f func(typ uint16, body cryptobyte.String) bool) {
-	s := cryptobyte.String(b)
-	for !s.Empty() {
-		var typ uint16
-		var body cryptobyte.String
-		if !s.ReadUint16(&typ) || !s.ReadUint16LengthPrefixed(&body) || !f(typ, body) {
+	for len(b) > 0 {
+		n := extensionLength(b)
+		if n > len(b) || !f(uint16(b[0])<<8|uint16(b[1]), b[4:n]) {
 			return
 		}
+		b = b[n:]
 	}
 }
 

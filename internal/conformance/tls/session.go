@@ -49,21 +49,8 @@ func (s *session) readServer(data []byte) {
 		return // SSL 2.0 has framing of its own
 	}
 	s.server.read(data)
-	for i := range s.server.steps {
-		st := &s.server.steps[i]
-		if st.kind != stepMessage || st.typ != msgServerHello {
-			continue
-		}
-		h, ok := parseServerHello(st.body)
-		if !ok {
-			continue
-		}
-		if h.retry && s.retry == nil {
-			s.retry = h
-		} else if !h.retry && s.reply == nil {
-			s.reply = h
-			s.suite = lookupSuite(h.suite)
-		}
+	if s.retry, s.reply = s.server.retry, s.server.reply; s.reply != nil {
+		s.suite = lookupSuite(s.reply.suite)
 	}
 }
 

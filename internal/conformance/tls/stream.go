@@ -57,6 +57,8 @@ type stream struct {
 	hellos    int
 	ccs       int
 	noMessage bool // no more handshake messages in clear may come
+	retry     *serverHello
+	reply     *serverHello // both the first of their kind
 }
 
 // is13 says whether the negotiated version is TLS 1.3 or one of its drafts.
@@ -241,6 +243,11 @@ func (s *stream) message(typ uint8, body []byte) {
 		if !ok {
 			s.broken |= ruleServerHello
 			return
+		}
+		if h.retry && s.retry == nil {
+			s.retry = h
+		} else if !h.retry && s.reply == nil {
+			s.reply = h
 		}
 		s.version = h.version
 		s.retried = s.retried || h.retry

@@ -6,6 +6,8 @@
 package tls
 
 import (
+	"slices"
+
 	"github.com/cipherlens/cipherlens/internal/conformance"
 	"github.com/cipherlens/cipherlens/internal/randomness"
 )
@@ -83,10 +85,10 @@ func (s *session) answered(data []byte) bool {
 
 // judgement turns what was read into a verdict.
 func (s *session) judgement(c *conformance.Conversation) conformance.Judgement {
-	sample := s.checkBodies()
+	sample, seen := s.checkBodies(), 0
 	j := conformance.Judgement{Verdict: conformance.TLS, Violations: s.broken.names()}
 	if h := s.firstHello; h != nil {
-		j.Reasons = append(j.Reasons, "client_hello")
+		seen |= 1
 		j.SNI = h.ServerName
 		j.ALPN = string(h.ALPN)
 		j.TLSVersion = versionName(h.Version)
@@ -95,7 +97,7 @@ func (s *session) judgement(c *conformance.Conversation) conformance.Judgement {
 		}
 	}
 	if s.reply != nil {
-		j.Reasons = append(j.Reasons, "server_hello")
+		seen |= 2
 		j.TLSVersion = versionName(s.reply.version)
 		if len(s.reply.alpn) > 0 {
 			j.ALPN = string(s.reply.alpn)
@@ -103,16 +105,30 @@ func (s *session) judgement(c *conformance.Conversation) conformance.Judgement {
 	}
 	j.AppProtocol = application(j.ALPN)
 	j.Confidence = s.confidence()
+	j.Reasons = reasons[seen]
 	if len(j.Violations) > 0 {
 		j.Verdict, j.Confidence, j.Sample, j.Final = conformance.TLSMimic, 0.98, sample, true
 		return j
 	}
 	if s.established() {
-		j.Reasons = append(j.Reasons, "handshake_done")
+		j.Reasons = reasons[seen|4]
 	}
 	j.Final = c.Ended || s.settled()
 	return j
 }
+
+// reasons are what was seen of a connection, a bit each. Nobody may change them.
+var reasons = func() (by [8][]string) {
+	for seen := range by {
+		for i, reason := range [...]string{"client_hello", "server_hello", "handshake_done"} {
+			if seen>>i&1 == 1 {
+				by[seen] = append(by[seen], reason)
+			}
+		}
+		by[seen] = slices.Clip(by[seen])
+	}
+	return by
+}()
 
 func versionName(v uint16) string {
 	switch v {

@@ -45,7 +45,7 @@ var macWords = map[string]string{
 // mac makes a macOS volume with a job and an executable for each format, gives the flows of this campaign to them in a capture as Apple's tcpdump writes
 // it (name and UUID, no path), and runs the pack on both.
 func (c *campaign) mac(ctx context.Context) error {
-	for _, tool := range []string{"clang-19", "ld64.lld-19", "go"} {
+	for _, tool := range []string{"clang-19", "ld64.lld-19", filepath.Join(c.bin, "annotate")} {
 		if _, err := exec.LookPath(tool); err != nil {
 			c.macNote = "skipped: " + tool + " is missing"
 			return nil

@@ -37,6 +37,7 @@ type result struct {
 	Verdict string
 	Reasons string
 	Found   map[string]finding // by sensor
+	Low     bool               // the embedded sensor has it, of a severity that only the hunt pack shows
 	Needed  int                // bytes after which it is an alert if it ends there; 0: never
 	Open    int                // the same while it goes on
 }
@@ -213,6 +214,9 @@ func (c *campaign) collect(sensors []*sensor, rows map[string][]map[string]strin
 		for _, s := range sensors {
 			if f, ok := s.findings[key]; ok {
 				r.Found[s.Name] = f
+			}
+			if _, ok := s.low[key]; ok && s.Name == embedded {
+				r.Low = true
 			}
 		}
 		for _, local := range r.Log.Local {

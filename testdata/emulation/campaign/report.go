@@ -26,7 +26,7 @@ func (c *campaign) write() error {
 
 // A score counts the flows that should be found.
 type score struct {
-	must, found, soon, small, open, right int
+	must, found, low, soon, small, open, right int
 }
 
 func (c *campaign) score(want func(wire.Class) bool) (s score) {
@@ -38,6 +38,7 @@ func (c *campaign) score(want func(wire.Class) bool) (s score) {
 		s.must++
 		late, ok := r.late(embedded)
 		if !ok {
+			s.low += count(r.Low)
 			continue
 		}
 		s.found++
@@ -71,6 +72,7 @@ do. Only the pack's interval is shortened, to %s from 300 s; within 2 of these m
 | goal | measured | random | pretending to be TLS |
 |---|---|---|---|
 | at least 99 %% of emulated flows that are not genuine TLS or plain HTTP are found | %s | %s | %s |
+| not found, but of low severity, which only the hunt pack shows | %s | %s | %s |
 | within 2 pack intervals, of those found | %s | %s | %s |
 | from at most 512 bytes of both directions together, of those found | %s | %s | %s |
 | the finding names the right process (pid and path), of those found | %s | %s | %s |
@@ -78,6 +80,7 @@ do. Only the pack's interval is shortened, to %s from 300 s; within 2 of these m
 | without it, only what is random by nature | %d findings on programs that are, %d on others | | |
 
 `, c.seed, c.runs, c.interval, 2*c.interval, share(all.found, all.must), share(random.found, random.must), share(mimic.found, mimic.must),
+		share(all.low, all.must), share(random.low, random.must), share(mimic.low, mimic.must),
 		share(all.soon, all.found), share(random.soon, random.found), share(mimic.soon, mimic.found),
 		share(all.small, all.found), share(random.small, random.found), share(mimic.small, mimic.found),
 		share(all.right, all.found), share(random.right, random.found), share(mimic.right, mimic.found), approved, len(c.benign), natural, plain)
@@ -131,7 +134,7 @@ func (c *campaign) groups(want func(wire.Format) bool) [][]*result {
 }
 
 func (c *campaign) implants(b *strings.Builder) {
-	b.WriteString("## Implants that can be found\n\nBytes: the fewest payload bytes, both directions together, after which the verdict is an alert: where the connection ends there, and while it goes on. Time: from the first byte to the line in osquery's results log.\n\n")
+	b.WriteString("## Implants that can be found\n\nBytes: the fewest payload bytes, both directions together, after which the verdict is an alert: where the connection ends there, and while it goes on. Time: from the first byte to the line in osquery's results log. Low: a finding of low severity, because no strong symmetric crypto was seen in the executable (Go programs with TLS linked in) or the owner was not known.\n\n")
 	b.WriteString("| implant | ATT&CK | shape | found | verdicts | time, median and longest | bytes if ended, median and most | while open | right process |\n|---|---|---|---|---|---|---|---|---|\n")
 	for _, g := range c.groups(func(f wire.Format) bool { return f.Class == wire.Random || f.Class == wire.Mimic }) {
 		f := g[0].Format
@@ -156,6 +159,13 @@ func (c *campaign) foundIn(g []*result) string {
 		n += count(ok)
 	}
 	text := fmt.Sprintf("%d of %d", n, len(g))
+	low := 0
+	for _, r := range g {
+		low += count(r.Low)
+	}
+	if low > 0 {
+		text += fmt.Sprintf(" (low: %d)", low)
+	}
 	if c.osqueryd != "" {
 		n = 0
 		for _, r := range g {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,6 +25,7 @@ type sensor struct {
 
 	mu       sync.Mutex
 	findings map[string]finding // by remote address and port
+	low      map[string]finding // those that the detection leaves to the hunt pack
 }
 
 // A finding is one line of the detection.
@@ -32,7 +34,8 @@ type finding struct {
 	Columns map[string]string
 }
 
-// packs writes the pack with the campaign's interval, and a second one that lists every flow's verdict once at the end.
+// packs writes the pack with the campaign's interval, a second one that shows what the detection leaves out for its low severity, and a third that lists
+// every flow's verdict once at the end.
 func packs(o options, dir string) ([]string, error) {
 	data, err := os.ReadFile(o.pack)
 	if err != nil {
@@ -52,8 +55,18 @@ func packs(o options, dir string) ([]string, error) {
 	}
 	verdicts := map[string]any{"queries": map[string]any{"flows": map[string]any{"interval": 3600, "snapshot": true,
 		"query": "SELECT pid, path, protocol, local_port, remote_address, remote_port, direction, verdict, app_protocol, reasons, violations, header_bytes, sampled_bytes, allowlist_rule FROM socket_tls_conformance"}}}
-	ours, theirs := filepath.Join(dir, "an0402.conf"), filepath.Join(dir, "verdicts.conf")
-	return []string{ours, theirs}, errors.Join(writeJSON(ours, pack), writeJSON(theirs, verdicts))
+	files := map[string]any{"an0402": pack, "verdicts": verdicts}
+	if d := pack.Queries["detection"]; d != nil {
+		low := maps.Clone(d)
+		low["query"] = strings.ReplaceAll(fmt.Sprint(d["query"]), "severity <> 'low'", "severity = 'low'")
+		files["low"] = map[string]any{"queries": map[string]any{"detection": low}}
+	}
+	var names []string
+	for name, pack := range files {
+		names = append(names, filepath.Join(dir, name+".conf"))
+		err = errors.Join(err, writeJSON(names[len(names)-1], pack))
+	}
+	return names, err
 }
 
 func writeJSON(file string, v any) error {
@@ -84,8 +97,12 @@ func startOsqueryd(ctx context.Context, o options) (*sensor, error) {
 	if err != nil {
 		return nil, err
 	}
+	named := map[string]string{}
+	for _, p := range packs {
+		named[strings.TrimSuffix(filepath.Base(p), ".conf")] = p
+	}
 	config := filepath.Join(s.dir, "osquery.conf")
-	if err := writeJSON(config, map[string]any{"packs": map[string]string{"an0402": packs[0], "verdicts": packs[1]}}); err != nil {
+	if err := writeJSON(config, map[string]any{"packs": named}); err != nil {
 		return nil, err
 	}
 	s.cmd = exec.CommandContext(ctx, o.osqueryd, "--ephemeral", "--disable_database", "--disable_watchdog", "--config_plugin=filesystem", "--config_path="+config, "--database_path="+s.dir+"/db", "--logger_plugin=filesystem",
@@ -94,7 +111,7 @@ func startOsqueryd(ctx context.Context, o options) (*sensor, error) {
 }
 
 func newSensor(o options, name string) (*sensor, []string, error) {
-	s := &sensor{Name: name, dir: filepath.Join(o.work, "sensor-"+name), findings: map[string]finding{}}
+	s := &sensor{Name: name, dir: filepath.Join(o.work, "sensor-"+name), findings: map[string]finding{}, low: map[string]finding{}}
 	if err := os.MkdirAll(s.dir, 0o755); err != nil {
 		return nil, nil, err
 	}
@@ -165,14 +182,21 @@ func resultLines(file string) ([]resultLine, error) {
 
 func (s *sensor) take(line []byte) {
 	var item resultLine
-	if json.Unmarshal(line, &item) != nil || item.Action != "added" || !strings.HasSuffix(item.Name, "an0402_detection") {
+	if json.Unmarshal(line, &item) != nil || item.Action != "added" {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	to := s.findings
+	switch {
+	case strings.HasSuffix(item.Name, "low_detection"):
+		to = s.low
+	case !strings.HasSuffix(item.Name, "an0402_detection"):
+		return
+	}
 	key := item.Columns["remote_address"] + ":" + item.Columns["remote_port"]
-	if _, known := s.findings[key]; !known {
-		s.findings[key] = finding{time.Now(), item.Columns}
+	if _, known := to[key]; !known {
+		to[key] = finding{time.Now(), item.Columns}
 	}
 }
 

@@ -32,7 +32,7 @@ func messages() []Format {
 			Open: func(e *End) (Link, error) {
 				return newFramed(e, behind(binary.LittleEndian), chain(cbc(e.Key[:16], []byte("abcdefghijklmnop"), nil), tagged(e.Key[16:32], 16))), nil
 			}},
-		{Name: "poseidon-tcp", Software: "S0699", Cipher: "AES-256-CBC, HMAC-SHA256, base64", Port: 8443, Class: Random, Mac: MacImage{"GO", ""},
+		{Name: "poseidon-tcp", Software: "S0699", Cipher: "AES-256-CBC, HMAC-SHA256, base64", Port: 8443, Class: Random, Dressed: true, Mac: MacImage{"GO", ""},
 			Layout: "u32 BE length, base64 of UUID, IV, ciphertext, HMAC", Source: "MythicAgents/poseidon: poseidon_tcp.go; Mythic's message format",
 			Open: func(e *End) (Link, error) {
 				uuid := []byte("0b1c2d3e-4f50-4617-8293-a4b5c6d7e8f9")

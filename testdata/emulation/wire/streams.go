@@ -27,7 +27,7 @@ func streams() []Format {
 		{Name: "callme", Software: "S0077", Cipher: "AES-128-CBC", Port: 443, Class: Random, Open: openTinyShell, Mac: ccrypt,
 			Layout: "40 random bytes; AES-CBC over u16 length and payload; HMAC-SHA1",
 			Source: "Tiny SHell's pel.c, which CallMe is based on (Unit 42, 2016)"},
-		{Name: "frp", Software: "S1144", Cipher: "AES-128-CFB", Port: 7000, Class: Random, Open: openFRP, Mac: MacImage{"GO", ""},
+		{Name: "frp", Software: "S1144", Cipher: "AES-128-CFB", Port: 7000, Class: Random, Dressed: true, Open: openFRP, Mac: MacImage{"GO", ""},
 			Layout: "'v', u64 length, JSON in clear and its answer; then IV and AES-CFB in each direction",
 			Source: "fatedier/frp: pkg/msg, golib/crypto; STCP with encryption, without TLS and multiplexing"},
 	}

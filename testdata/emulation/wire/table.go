@@ -53,8 +53,8 @@ var (
 	inlineAES = MacImage{"INLINE_AES", ""}
 )
 
-// Formats are the implants, then the evasions. A program built with the tag plain has only those without TLS and HTTP in them, and so no TLS library: the
-// detection weighs crypto less in a program that may need it for TLS.
+// Formats are the implants, then the evasions. A program built with the tag plain has only those that do not speak TLS or HTTP, and so no TLS library: the
+// detection weighs crypto less in a program that may need it for TLS. Real implants written in Go have that library, whatever they speak.
 func Formats() []Format {
 	return slices.Concat(streams(), messages(), records23(), dressed(), evasions())
 }

@@ -1,0 +1,34 @@
+package sensor
+
+import (
+	"os"
+	"regexp"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestEveryRowIsExplained: docs/sensor.md has each row of the coverage, and no other.
+func TestEveryRowIsExplained(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, "", "")
+	h.unjudged.Store(1)
+	s := newSensor(t, Options{Privileges: func() Coverage { return Coverage{Name: "privileges"} }})
+	rows := append(h.coverage(), s.Coverage(t.Context())...)
+	rows = append(rows, diskCoverage(nil))
+	there := map[string]bool{}
+	for _, row := range rows {
+		there[row.Name] = true
+	}
+	text, err := os.ReadFile("../../docs/sensor.md")
+	require.NoError(t, err)
+	section := regexp.MustCompile(`(?s)\n## Rows of cipherlens_coverage\n(.*?)\n## `).FindStringSubmatch(string(text))
+	require.Len(t, section, 2)
+	explained := map[string]bool{}
+	for _, line := range regexp.MustCompile(`(?m)^\| ((?:`+"`[a-z_]+`(?:, )?"+`)+) \|`).FindAllStringSubmatch(section[1], -1) {
+		for _, name := range regexp.MustCompile(`[a-z_]+`).FindAllString(line[1], -1) {
+			explained[name] = true
+		}
+	}
+	require.Equal(t, there, explained)
+}
