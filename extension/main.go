@@ -77,7 +77,7 @@ Without osquery, its commands look at capture files, at a mounted macOS volume, 
 
 // commands make the subcommands.
 var commands = []func() *cobra.Command{
-	newSpecCommand, newAttachCommand,
+	newSpecCommand, newAttachCommand, newDoctorCommand,
 	newRunCommand, newQueryCommand, newFlowsCommand, newReportCommand, newVersionCommand,
 	newAllowlistCommand, newBaselineCommand,
 }
