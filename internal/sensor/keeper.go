@@ -72,7 +72,7 @@ const (
 	lookFade = 3600
 )
 
-// lookAround notices interfaces that come and go, and compares tunnels with the flows outside.
+// lookAround follows changed settings, notices interfaces that come and go, and compares tunnels with the flows outside.
 func (l *live) lookAround(n int) {
 	var all []link
 	var err error
@@ -81,6 +81,7 @@ func (l *live) lookAround(n int) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.follow()
 	if err != nil {
 		l.log.Debug("interfaces are not known", "error", err)
 	} else if all != nil {
@@ -180,8 +181,14 @@ func (l *live) takeBack(f *flow.Flow, a *alerted) {
 	}
 }
 
+// midstream says whether a flow was joined late.
+func midstream(f *flow.Flow) bool { return f.Transport == flow.TCP && !f.StartSeen }
+
 // removed keeps alerts beyond their flow; the table calls it.
 func (l *live) removed(f *flow.Flow) {
+	if midstream(f) {
+		l.midstream++
+	}
 	a := l.alerted[f]
 	if a == nil {
 		return
