@@ -72,7 +72,7 @@ const (
 	lookFade = 3600
 )
 
-// lookAround follows changed settings, notices interfaces that come and go, and compares tunnels with the flows outside.
+// lookAround notices interfaces that come and go, and compares tunnels with the flows outside.
 func (l *live) lookAround(n int) {
 	var all []link
 	var err error
@@ -81,7 +81,6 @@ func (l *live) lookAround(n int) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.follow()
 	if err != nil {
 		l.log.Debug("interfaces are not known", "error", err)
 	} else if all != nil {

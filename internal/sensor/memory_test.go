@@ -130,13 +130,3 @@ func TestNamesOfOthersAreForgotten(t *testing.T) {
 		}
 	}
 }
-
-// TestSettingsAreFollowed: also while packets never cease.
-func TestSettingsAreFollowed(t *testing.T) {
-	t.Parallel()
-	h := newHost(t, "record_sni: none", "")
-	require.False(t, h.allNames)
-	h.settings.Override(`{"record_sni": "all"}`)
-	h.lookAround(1)
-	require.True(t, h.allNames)
-}
