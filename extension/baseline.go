@@ -183,7 +183,7 @@ func logFiles(paths []string, report func(error)) (files []string, total int64) 
 				report(fmt.Errorf("baseline: %w", err))
 				return nil
 			}
-			if e.IsDir() || name != path && strings.HasPrefix(e.Name(), ".") {
+			if e.IsDir() || name != path && (strings.HasPrefix(e.Name(), ".") || !e.Type().IsRegular()) { // a pipe would wait for ever
 				return nil
 			}
 			files = append(files, name)

@@ -204,9 +204,27 @@ func TestProposalsParse(t *testing.T) {
 	}))
 	rules, errs := allowlist.Parse("learned.yaml", []byte(text.String()))
 	require.Empty(t, errs)
-	_, errs = allowlist.NewSet(rules)
+	set, errs := allowlist.NewSet(rules)
 	require.Empty(t, errs)
 	require.Greater(t, len(rules), 10)
+	covered := 0
+	require.NoError(t, c.Each(func(id *Identity) error {
+		short, err := allowlist.Short(id.Name)
+		require.NoError(t, err)
+		who := allowlist.Identity{TeamID: short.TeamID, SigningID: short.SigningID, Apple: short.TeamID == "", CDHash: short.CDHash, Path: short.Path}
+		for _, s := range id.Seen {
+			where := allowlist.Destination{Address: s.Address(), Port: s.Port(), Verdict: s.Verdicts.Names()[0]}
+			matched := set.Match(who, where, s.Last.Time()) != nil
+			common := why[id.Name] == "" && s.Hosts >= 3 && s.Days >= 2
+			require.True(t, matched || !common, "%s %s is common and not covered", id.Name, s.Address())
+			if matched {
+				covered++
+			}
+			require.False(t, matched && why[id.Name] != "", id.Name)
+		}
+		return nil
+	}))
+	require.Greater(t, covered, 100)
 	byName := map[string]*allowlist.Rule{}
 	for _, r := range rules {
 		byName[r.Name] = r
