@@ -22,8 +22,11 @@ import (
 )
 
 const (
-	// retryCapture is how long a capture that failed is left alone.
-	retryCapture = 10 * time.Second
+	// firstRetry is how long a capture that failed is left alone; each time that it fails again twice as long, up to longestRetry.
+	firstRetry   = time.Second
+	longestRetry = time.Minute
+	// steadyCapture is how long a capture must have run for the next wait to be short again.
+	steadyCapture = time.Minute
 	// refreshIndex is how old the index of jobs and applications may become.
 	refreshIndex = 10 * time.Minute
 	// alertShare of memory_budget, one part in so many, is for what is remembered of alerts in the flow table.
@@ -146,17 +149,23 @@ func (l *live) run(ctx context.Context) {
 	wait.Go(func() { l.keepIndex(ctx) })
 	wait.Go(func() { l.resolve(ctx) })
 	wait.Go(func() { l.keep(ctx) })
+	retry := firstRetry
 	for ctx.Err() == nil {
+		began := l.awake()
 		err := l.capture(ctx)
 		if ctx.Err() != nil {
 			return
 		}
-		l.log.Warn("no live capture", "error", err, "retry", retryCapture)
+		if l.awake()-began >= steadyCapture {
+			retry = firstRetry
+		}
+		l.log.Warn("no live capture", "error", err, "retry", retry)
 		l.ended(err)
 		select {
-		case <-time.After(retryCapture):
+		case <-time.After(retry):
 		case <-ctx.Done():
 		}
+		retry = min(2*retry, longestRetry)
 	}
 }
 

@@ -46,7 +46,7 @@ func (l *live) sourceCoverage() []Coverage {
 		}
 		return []Coverage{row}
 	}
-	row := Coverage{Name: "capture", State: Blind, Detail: "no live capture", Err: l.failed, Advice: "see the error; it is tried again every " + retryCapture.String()}
+	row := Coverage{Name: "capture", State: Blind, Detail: "no live capture", Err: l.failed, Advice: "see the error; it is tried again, at least every " + longestRetry.String()}
 	switch {
 	case l.failed == nil:
 		row.Detail = "the capture is just starting"
