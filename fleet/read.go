@@ -18,7 +18,7 @@ import (
 const secretVariable = "$CIPHERLENS_ENROLL_SECRET"
 
 // maxFile bounds a file that is read, in bytes.
-const maxFile = 4 << 20
+const maxFile = 1 << 20
 
 // Fleet is one fleet's file with everything that it refers to.
 type Fleet struct {

@@ -118,6 +118,9 @@ func (o *owners) cached(inode uint32) (holder, bool) {
 		return holder{}, false
 	}
 	if now, ok := look(h.pid); ok && now.start == h.start {
+		if now.path == "" { // it is ending
+			now.path = h.path
+		}
 		return now, true
 	}
 	delete(o.known, inode)
@@ -162,14 +165,13 @@ func (o *owners) searchLikely(inode uint32, quick bool) (holder, bool) {
 		if p.unchanged() && quick {
 			continue
 		}
-		h, _, ok, err := search(p.pid, inode)
+		h, _, ok, err := o.search(p.pid, inode)
 		if err != nil {
 			gone = append(gone, p.pid)
 			continue
 		}
 		if ok {
 			p.owner = true
-			o.remember(inode, h)
 			return h, true
 		}
 		if left--; left == 0 {
@@ -177,17 +179,41 @@ func (o *owners) searchLikely(inode uint32, quick bool) (holder, bool) {
 		}
 	}
 	for _, pid := range slices.Clone(o.recent) {
-		h, files, ok, err := search(pid, inode)
+		h, files, ok, err := o.search(pid, inode)
 		if err != nil {
 			o.recent = without(o.recent, pid)
 		}
 		if ok {
-			o.remember(inode, h)
 			o.found(pid, files)
 			return h, true
 		}
 	}
 	return holder{}, false
+}
+
+// search looks for a socket in one process, and remembers the others that it has: their first packets may be on their way to us already. It also gives how
+// many files the process has, and an error when there is no such process.
+func (o *owners) search(pid int, inode uint32) (h holder, files int, ok bool, err error) {
+	d, err := openProc(pid)
+	if err != nil {
+		return holder{}, 0, false, err
+	}
+	defer d.close()
+	inodes, files, err := d.sockets(inode)
+	if err != nil || len(inodes) == 0 {
+		return holder{}, files, false, err
+	}
+	if h, ok = d.holder(pid); !ok {
+		return holder{}, files, false, nil
+	}
+	ok = slices.Contains(inodes, inode)
+	if ok {
+		h.label = d.label()
+	}
+	for _, i := range inodes {
+		o.remember(i, h)
+	}
+	return h, files, ok, nil
 }
 
 // walk asks all processes, and remembers the sockets of each that it meets. Meanwhile the likely ones can be asked.

@@ -130,22 +130,6 @@ func look(pid int) (holder, bool) {
 	return h, ok
 }
 
-// search looks for a socket in one process. It also gives how many files that has, and an error when there is no such process.
-func search(pid int, inode uint32) (h holder, files int, ok bool, err error) {
-	d, err := openProc(pid)
-	if err != nil {
-		return holder{}, 0, false, err
-	}
-	defer d.close()
-	inodes, files, err := d.sockets(inode)
-	if err != nil || !slices.Contains(inodes, inode) {
-		return holder{}, files, false, err
-	}
-	h, ok = d.holder(pid)
-	h.label = d.label()
-	return h, files, ok, nil
-}
-
 // describeHolder describes the process that was found, which may be gone since.
 func describeHolder(h holder) (Process, bool) {
 	return Process{PID: h.pid, PPID: h.parent, UID: -1, StartTime: startTime(h.start), Path: h.path, Name: h.name, Label: h.label}, true

@@ -308,9 +308,30 @@ func TestDropsShow(t *testing.T) {
 func TestLateStartPasses(t *testing.T) {
 	t.Parallel()
 	h := newHost(t, "", "")
-	require.Equal(t, Degraded, find(t, h.coverage(), "late_start").State)
+	const syn, ack, psh = 0x02, 0x10, 0x08
+	h.packet(tcp("192.0.2.1:1", "203.0.113.1:443", syn, nil))
+	h.packet(tcp("192.0.2.1:2", "203.0.113.1:443", ack|psh, []byte("in the middle of something")))
+	row := find(t, h.coverage(), "late_start")
+	require.Equal(t, Degraded, row.State)
+	require.EqualValues(t, 1, row.Count)
+	complete(t, row)
 	h.pass(lateStart)
-	require.Equal(t, OK, find(t, h.coverage(), "late_start").State)
+	h.mu.Lock()
+	h.table.Close()
+	h.mu.Unlock()
+	row = find(t, h.coverage(), "late_start")
+	require.Equal(t, OK, row.State)
+	require.EqualValues(t, 1, row.Count, "counted also when they have left")
+}
+
+// tcp is a segment from one end to the other.
+func tcp(from, to string, flags byte, payload []byte) capture.Packet {
+	a, b := netip.MustParseAddrPort(from), netip.MustParseAddrPort(to)
+	d := []byte{0x45, 0, 0, byte(40 + len(payload)), 0, 0, 0, 0, 64, 6, 0, 0}
+	d = append(append(d, a.Addr().AsSlice()...), b.Addr().AsSlice()...)
+	d = append(d, byte(a.Port()>>8), byte(a.Port()), byte(b.Port()>>8), byte(b.Port()), 0, 0, 0, 1, 0, 0, 0, 1, 0x50, flags, 0xff, 0xff, 0, 0, 0, 0)
+	d = append(d, payload...)
+	return capture.Packet{LinkType: capture.LinkRaw, Data: d, Length: len(d), Direction: capture.Out}
 }
 
 func TestAlertsThatCannotBeWrittenShow(t *testing.T) {

@@ -180,8 +180,14 @@ func (l *live) takeBack(f *flow.Flow, a *alerted) {
 	}
 }
 
+// midstream says whether a flow was joined late.
+func midstream(f *flow.Flow) bool { return f.Transport == flow.TCP && !f.StartSeen }
+
 // removed keeps alerts beyond their flow; the table calls it.
 func (l *live) removed(f *flow.Flow) {
+	if midstream(f) {
+		l.midstream++
+	}
 	a := l.alerted[f]
 	if a == nil {
 		return

@@ -67,6 +67,7 @@ type live struct {
 	inside      map[*flow.Flow]traffic // flows in tunnels at the last look
 	talkers     talkers
 	relayed     int64 // flows to Private Relay
+	midstream   int64 // connections that were joined late and have left the table
 	unsaved     unsaved
 	unsavable   error // why the alerts could not be written last
 	unwritten   int   // alerts that had no room then

@@ -72,7 +72,14 @@ func packetDevice() string {
 
 // lateCoverage says what was there before the sensor. The lock must be held.
 func (l *live) lateCoverage() Coverage {
-	row := Coverage{Name: "late_start", State: OK, Detail: "connections that were open before " + l.started.Wall.UTC().Format(time.DateTime) + " UTC are seen from the middle only"}
+	count := l.midstream
+	for f := range l.table.Flows() {
+		if midstream(f) {
+			count++
+		}
+	}
+	row := Coverage{Name: "late_start", State: OK, Count: count, Detail: fmt.Sprintf("connections that were open before %s UTC are seen from the middle only; %d connections were",
+		l.started.Wall.UTC().Format(time.DateTime), count)}
 	if l.awake()-l.started.Awake < lateStart {
 		row.State, row.Advice = Degraded, "wait: most of them end soon; random_midstream shows those that look random"
 	}

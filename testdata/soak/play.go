@@ -197,7 +197,7 @@ func (s *soak) compareVisits(ctx context.Context, visits []visit) error {
 			s.owned.absent++
 		case r["pid"] == strconv.Itoa(v.pid) && r["path"] == v.program:
 			s.owned.right++
-		case r["pid"] == "-1":
+		case r["pid"] == "-1", r["path"] == "": // or an owner whose program could not be read any more
 			s.owned.unknown++
 		default:
 			s.owned.wrong++

@@ -80,7 +80,11 @@ func measure(ctx context.Context, o options, servers []string) (*campaign, error
 		return nil, err
 	}
 	fmt.Printf("emulate: %d clients and the benign programs under %d sensors, %s\n", len(plan), len(sensors), length)
-	time.Sleep(3 * time.Second) // the sensors open their captures
+	for _, s := range sensors {
+		if err := s.captures(ctx); err != nil {
+			return nil, err
+		}
+	}
 	var programs sync.WaitGroup
 	programs.Go(func() { c.benign, c.skipped = runBenign(ctx, o, servers) })
 	c.flows = c.clients(ctx, plan)

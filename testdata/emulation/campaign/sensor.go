@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -83,7 +84,7 @@ func startSensor(ctx context.Context, o options, name, config string, length tim
 	if err != nil {
 		return nil, err
 	}
-	args := []string{"run", "--for", length.String(), "--log-dir", s.dir, "--config", config}
+	args := []string{"run", "--verbose", "--for", length.String(), "--log-dir", s.dir, "--config", config}
 	for _, p := range packs {
 		args = append(args, "--pack", p)
 	}
@@ -130,6 +131,19 @@ func (s *sensor) start(ctx context.Context) error {
 	}
 	go s.follow(ctx)
 	return nil
+}
+
+// captures waits until the sensor says that it does. osqueryd keeps its extension's words to itself, and gets the time.
+func (s *sensor) captures(ctx context.Context) error {
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end) && ctx.Err() == nil; time.Sleep(100 * time.Millisecond) {
+		if said, err := os.ReadFile(filepath.Join(s.dir, "output")); err == nil && bytes.Contains(said, []byte("msg=capturing")) {
+			return nil
+		}
+	}
+	if s.Name == "osqueryd" {
+		return nil
+	}
+	return fmt.Errorf("sensor %s does not capture after 20 s", s.Name)
 }
 
 // follow reads the results log as it grows.

@@ -64,7 +64,7 @@ func (o options) run() error {
 
 // talk is the client: one connection, or one a beacon.
 func (o options) talk(f wire.Flow, said *wire.Log) error {
-	dice := f.Dice(o.seed)
+	dice := f.Dice(o.seed, false)
 	if !f.Format.ReconnectBeacons || f.Shape.Name != "beacon" {
 		return o.connection(f, f.Shape, dice, said)
 	}
@@ -166,7 +166,7 @@ func (o options) answer(c net.Conn, f wire.Flow) {
 	_ = c.SetDeadline(time.Now().Add(o.limit))
 	link, err := f.Format.Open(wire.NewEnd(distant{c}, true, o.seed, f.Name()))
 	if err == nil {
-		err = f.Shape.Answer(link, f.Dice(o.seed))
+		err = f.Shape.Answer(link, f.Dice(o.seed, true))
 	}
 	if !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
 		fmt.Fprintf(os.Stderr, "server of %s: %v\n", f.Name(), err)

@@ -53,10 +53,9 @@ func ParseFlow(name, server string) (f Flow, err error) {
 // Name tells a flow from all others of its campaign.
 func (f Flow) Name() string { return fmt.Sprintf("%s/%s/%d", f.Format.Name, f.Shape.Name, f.Run) }
 
-// Dice are what sizes and pauses are drawn from, the same at both ends.
-func (f Flow) Dice(seed uint64) *rand.Rand {
-	e := NewEnd(nil, false, seed, f.Name())
-	return rand.New(rand.NewChaCha8([32]byte(e.Key)))
+// Dice are what one end's sizes, pauses and words are drawn from.
+func (f Flow) Dice(seed uint64, server bool) *rand.Rand {
+	return rand.New(NewEnd(nil, server, seed, f.Name()+" shape").Random)
 }
 
 // A Log is what a client says of its part, a line of JSON on its standard output.

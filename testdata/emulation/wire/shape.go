@@ -68,7 +68,7 @@ func (s Shape) Answer(l Link, dice *rand.Rand) error {
 		if _, err := l.Receive(); err != nil {
 			return err
 		}
-		if err := l.Send(facts(dice, s.Down, i)); err != nil {
+		if err := l.Send(orders(dice, s.Down, i)); err != nil {
 			return err
 		}
 	}
@@ -76,10 +76,24 @@ func (s Shape) Answer(l Link, dice *rand.Rand) error {
 
 // facts are made-up lines about a host, of about n bytes.
 func facts(dice *rand.Rand, n, i int) []byte {
+	return filled(dice, n, func() string {
+		return fmt.Sprintf("seq=%d host=demo-%d.example user=ana os=14.2.1 uptime=%d load=%.2f\n", i, dice.IntN(9), dice.IntN(1e6), dice.Float64()*4)
+	})
+}
+
+// orders are made-up answers, of about n bytes.
+func orders(dice *rand.Rand, n, i int) []byte {
+	return filled(dice, n, func() string {
+		return fmt.Sprintf("{\"id\":%d,\"for\":%d,\"task\":\"none\",\"sleep\":%d}\n", dice.IntN(1e9), i, 5+dice.IntN(60))
+	})
+}
+
+// filled is text of lines, cut at between three and five quarters of n bytes.
+func filled(dice *rand.Rand, n int, line func() string) []byte {
 	var b strings.Builder
 	n = max(1, n*3/4+dice.IntN(n/2+1))
 	for b.Len() < n {
-		fmt.Fprintf(&b, "seq=%d host=demo-%d.example user=ana os=14.2.1 uptime=%d load=%.2f\n", i, dice.IntN(9), dice.IntN(1e6), dice.Float64()*4)
+		b.WriteString(line())
 	}
 	return []byte(b.String()[:n])
 }
