@@ -24,10 +24,10 @@ type benchOptions struct {
 	progress func(sensor.Progress) // called while captures are read; may be nil
 	inspect  sensor.Inspector      // looks on while captures are judged; may be nil
 
-	alerts     *state.File            // where live alerts outlast a restart; nil without
-	alertsLost error                  // why there is none although there should be one
-	privileges func() sensor.Coverage // which rights are left; may be nil
-	sockets    *process.Owners        // opened while there was the right to; nil opens it
+	alerts     *state.File              // where live alerts outlast a restart; nil without
+	alertsLost error                    // why there is none although there should be one
+	own        func() []sensor.Coverage // what coverage says of this process itself; may be nil
+	sockets    *process.Owners          // opened while there was the right to; nil opens it
 }
 
 // bench is everything wired together: one analysed host, its sensor, its tables.
@@ -46,7 +46,7 @@ func newBench(o benchOptions) (*bench, error) {
 	}
 	images := image.NewAnalyzer(root)
 	s := sensor.New(sensor.Options{Root: root, Captures: o.captures, Live: o.live, Settings: o.settings, Images: images, Log: o.log, Progress: o.progress, Inspect: o.inspect,
-		Alerts: o.alerts, AlertsLost: o.alertsLost, Privileges: o.privileges, Sockets: o.sockets})
+		Alerts: o.alerts, AlertsLost: o.alertsLost, Own: o.own, Sockets: o.sockets})
 	evidence := tables.Trusting(images, func() []string { return o.settings.Current().TrustedCryptoLibs })
 	b := &bench{root: root, settings: o.settings, sensor: s, start: func(f func()) { go f() }}
 	for _, p := range tables.Plugins(o.log,

@@ -317,3 +317,51 @@ func TestRestart(t *testing.T) {
 		require.NotContains(t, out, "not given up")
 	}
 }
+
+// TestExtensionWithoutRoot: it answers, and says that it is blind and why.
+func TestExtensionWithoutRoot(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("needs root to become somebody else")
+	}
+	const nobody = 65534
+	c := embedded(t, nil)
+	dir := filepath.Dir(c.socket)
+	require.NoError(t, os.Chown(dir, nobody, nobody))
+	require.NoError(t, os.Chown(c.socket, nobody, nobody))
+	self, err := os.Executable()
+	require.NoError(t, err)
+	program, err := os.ReadFile(self)
+	require.NoError(t, err)
+	name := filepath.Join(dir, "cipherlens.ext") // testscript goes by the name; the test's own folder may be closed to others
+	require.NoError(t, os.WriteFile(name, program, 0o755))
+	cmd := exec.CommandContext(t.Context(), name, "--socket", c.socket, "--timeout", "10", "--interval", "3")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	cmd.Env = []string{"CIPHERLENS_CONFIG=" + filepath.Join(dir, "none.yaml"), "PATH=/usr/bin:/bin"}
+	cmd.Dir = dir
+	log := &safeBuffer{}
+	cmd.Stdout, cmd.Stderr = log, log
+	require.NoError(t, cmd.Start())
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	states := map[string]string{}
+	require.Eventually(t, func() bool {
+		rows, err := c.query("SELECT name, state FROM cipherlens_coverage")
+		for _, row := range rows {
+			states[row["name"]] = row["state"]
+		}
+		return err == nil && states["root"] != ""
+	}, 20*time.Second, 50*time.Millisecond, log)
+	require.Equal(t, "blind", states["root"])
+	require.Equal(t, "blind", states["capture"])
+	require.Equal(t, "ok", states["alerts"], "there is nothing to keep")
+	require.Equal(t, "ok", states["socket"])
+	require.NoError(t, os.Chmod(dir, 0o777))
+	rows, err := c.query("SELECT state, error FROM cipherlens_coverage WHERE name = 'socket'")
+	require.NoError(t, err)
+	require.Equal(t, "degraded", rows[0]["state"])
+	require.Contains(t, rows[0]["error"], "writable by others")
+	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
+	require.NoError(t, <-ended, log)
+	require.NotContains(t, log.String(), "panic")
+}

@@ -60,7 +60,7 @@ func onHost(o serveOptions, log *slog.Logger, f func(*bench) error) error {
 	start := process.InFront(func(err error) { log.Debug("the capture runs like any other thread", "error", err) })
 	rights := privilege.Drop()
 	log.Info("rights", "report", rights.String())
-	b, err := newBench(benchOptions{root: "/", live: true, settings: settings, log: log, alerts: file, alertsLost: lost, privileges: dropped(rights), sockets: sockets})
+	b, err := newBench(benchOptions{root: "/", live: true, settings: settings, log: log, alerts: file, alertsLost: lost, own: ownCoverage(rights, o.socket), sockets: sockets})
 	if err != nil {
 		return err
 	}
@@ -120,9 +120,10 @@ func answer(ctx context.Context, o serveOptions, b *bench, log *slog.Logger) err
 	go func() { pinging <- pingUntilGone(watchCtx, client, max(o.interval, time.Second)) }()
 	go func() { watching <- watchRegistration(watchCtx, o.socket, b.settings, log) }()
 
+	ended := false
 	select {
 	case err = <-serving:
-		if err == nil {
+		if ended = true; err == nil {
 			log.Info("osquery ended us")
 		} else {
 			err = fmt.Errorf("osquery: %w", err)
@@ -134,7 +135,13 @@ func answer(ctx context.Context, o serveOptions, b *bench, log *slog.Logger) err
 	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownLimit)
 	defer cancel()
 	done := make(chan error, 1)
-	go func() { done <- server.Shutdown(bounded) }()
+	go func() {
+		err := server.Shutdown(bounded)
+		if !ended {
+			<-serving // it removes our socket
+		}
+		done <- err
+	}()
 	select {
 	case <-done:
 	case <-bounded.Done():

@@ -48,12 +48,21 @@ func (o *serveOptions) confine(state string, log *slog.Logger) {
 	}
 }
 
-// dropped says in coverage which rights are left.
-func dropped(r privilege.Report) func() sensor.Coverage {
-	row := sensor.Coverage{Name: "privileges", State: sensor.OK, Detail: r.String(), Count: int64(len(r.Missing))}
+// ownCoverage says in coverage which rights are left, and who can get at the socket.
+func ownCoverage(r privilege.Report, socket string) func() []sensor.Coverage {
+	rights := sensor.Coverage{Name: "privileges", State: sensor.OK, Detail: r.String(), Count: int64(len(r.Missing))}
 	if len(r.Missing) > 0 {
-		row.State = sensor.Degraded
-		row.Advice = "let root start the extension outside of a container, on a kernel from Linux 5.12 on; detection does not depend on it"
+		rights.State = sensor.Degraded
+		rights.Advice = "let root start the extension outside of a container, on a kernel from Linux 5.12 on; detection does not depend on it"
 	}
-	return func() sensor.Coverage { return row }
+	return func() []sensor.Coverage {
+		folder := filepath.Dir(socket)
+		row := sensor.Coverage{Name: "socket", State: sensor.OK, Detail: folder + " can be changed by root and by who runs this alone"}
+		if err := state.CheckFolder(folder); err != nil {
+			row.State, row.Err = sensor.Degraded, err
+			row.Detail = "others can put a socket of theirs in place of osquery's or of the extension's"
+			row.Advice = "give the folder that the error names to root, not writable by others"
+		}
+		return []sensor.Coverage{rights, row}
+	}
 }

@@ -38,9 +38,9 @@ type Rule struct {
 	Source string `yaml:"-"` // file:line, or the setting that it comes from
 
 	prefixes  []netip.Prefix
-	until     int64 // unix seconds from which it holds no more; 0: never
-	loaded    int64 // unix seconds
-	shadow    *Rule // an earlier rule that covers all that this one does
+	until     int64                // unix seconds from which it holds no more; 0: never
+	loaded    int64                // unix seconds
+	shadow    atomic.Pointer[Rule] // an earlier rule that covers all that this one does
 	matches   atomic.Uint64
 	lastMatch atomic.Int64
 }
@@ -116,7 +116,7 @@ func NewSet(rules []*Rule) (*Set, []error) {
 	var errs []error
 	names := make(map[string]*Rule, len(rules))
 	said := newSaid(len(rules))
-	for i, r := range rules {
+	for _, r := range rules {
 		if first, taken := names[r.Name]; taken {
 			errs = append(errs, fmt.Errorf("allowlist: %s: rule %q: the name is taken by %s", r.Source, r.Name, first.Source))
 			continue
@@ -126,7 +126,7 @@ func NewSet(rules []*Rule) (*Set, []error) {
 			continue
 		}
 		if len(s.rules) >= MaxRules {
-			errs = append(errs, fmt.Errorf("allowlist: %s: more than %d rules: this one and the %d after it are left out", r.Source, MaxRules, len(rules)-i-1))
+			errs = append(errs, fmt.Errorf("allowlist: %s: more than %d rules: this one and all after it are left out", r.Source, MaxRules))
 			break
 		}
 		names[r.Name] = r
@@ -134,7 +134,10 @@ func NewSet(rules []*Rule) (*Set, []error) {
 	}
 	s.index = newIndex(s.rules)
 	for i, r := range s.rules {
-		r.loaded, r.shadow = now, s.index.shadow(s.rules, i)
+		if r.loaded == 0 { // else it is the last set's, which others look at
+			r.loaded = now
+		}
+		r.shadow.Store(s.index.shadow(s.rules, i))
 	}
 	return s, errs
 }

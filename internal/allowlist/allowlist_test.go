@@ -126,6 +126,11 @@ func TestLoad(t *testing.T) {
 	require.Len(t, s.Rules(), 2)
 	text := fmt.Sprint(errs)
 	require.Contains(t, text, `"nonsense"`)
+	if os.Geteuid() == 0 {
+		require.NoError(t, os.Chown(filepath.Join(dir, "allowlist.d", "a.yaml"), 4711, -1))
+		_, errs := Load(config.NewStore(filepath.Join(dir, "config.yaml")), nil)
+		require.Contains(t, fmt.Sprint(errs), "a.yaml: owned by user 4711, not by root")
+	}
 	require.Contains(t, text, "a.yaml:3: rule \"a\": the name is taken by "+filepath.Join(dir, "allowlist.d/a.yaml")+":2")
 	require.Contains(t, text, "open.yaml: writable by everybody")
 }

@@ -29,17 +29,16 @@ const (
 // Parse reads one rule file: a mapping with the key "rules", a list. What is wrong with single rules is in errs, each naming file, line and key,
 // and the other rules are still there. Of a file with too many rules, MaxRules and one more are given, so that NewSet can say where it stopped.
 func Parse(source string, data []byte) (rules []*Rule, errs []error) {
-	items, err := split(data)
-	if err != nil {
-		return nil, []error{fmt.Errorf("allowlist: %s:%w", source, err)}
-	}
 	keep := texts{}
 	unnamed := 0
-	for item := range items {
+	for item, err := range split(data) {
 		if len(rules) > MaxRules {
 			break
 		}
-		rule, err := parseRule(item)
+		var rule *Rule
+		if err == nil {
+			rule, err = parseRule(item)
+		}
 		if err == nil {
 			rule.Source = source + ":" + strconv.Itoa(item.line)
 			err = rule.complete()
@@ -67,6 +66,9 @@ func itemError(source string, i item, rule *Rule, err error) error {
 		at += e.offset(i.text)
 	} else if e, ok := errors.AsType[*lineError](err); ok {
 		at += e.line - 1
+	}
+	if i.text == nil {
+		return fmt.Errorf("allowlist: %s:%d: %w", source, at, err)
 	}
 	name := ""
 	if rule != nil {
@@ -139,6 +141,9 @@ func decode(text []byte, into any, how ...yaml.DecodeOption) (err error) {
 
 // yamlError puts the line of a YAML error apart from its text.
 func yamlError(err error) error {
+	if err == nil {
+		return nil
+	}
 	reason := config.Reason(err)
 	if parts := strings.SplitN(reason, ": ", 2); len(parts) == 2 {
 		line, _, _ := strings.Cut(parts[0], ":")
@@ -166,51 +171,62 @@ type item struct {
 	text []byte
 }
 
-// split gives the items of the list below "rules:" one by one. In block style every item begins with a dash at the column of the first
-// one, and nothing within an item stands there (YAML 1.2.2, 8.2.1), so that lines are all it has to look at. A file in any other style is read as
-// a whole, which is only for small ones. The error begins with a line number where there is one.
-func split(data []byte) (func(yield func(item) bool), error) {
-	l := lines{rest: data}
-	for l.next() {
-		text := bytes.TrimRight(l.text, " \t\r")
-		switch {
-		case l.blank() || bytes.Equal(text, []byte("---")):
-			continue
-		case !bytes.HasPrefix(text, []byte("rules:")):
-			return whole(data)
-		case len(bytes.TrimSpace(withoutComment(text[len("rules:"):]))) > 0:
-			return whole(data)
-		}
-		break
+// split gives the items of the list below "rules:" one by one, and an error for each line that belongs to none. In block style every item begins with
+// a dash at the column of the first one, and nothing within an item stands there (YAML 1.2.2, 8.2.1), so that lines are all it has to look at. A file
+// in any other style is read as a whole, which is only for small ones.
+func split(data []byte) func(yield func(item, error) bool) {
+	if !blockStyle(data) {
+		return whole(data)
 	}
-	head := l
-	// Look at all of it before the first rule is taken: what stands beside the list is an error of the file.
-	indent := -1
-	for l.next() {
-		depth := l.depth()
-		switch {
-		case l.blank() || indent >= 0 && depth > indent:
-		case indent < 0 && l.dash():
-			indent = depth
-		case depth != indent || !l.dash():
-			return nil, fmt.Errorf("%d: %s: only rules may stand here, each beginning with \"- \" at the column of the first", l.number, strconv.Quote(clip(string(l.text))))
-		}
-	}
-	return func(yield func(item) bool) {
-		l := head
-		start, line := -1, 0
+	return func(yield func(item, error) bool) {
+		l := lines{rest: data}
+		below, indent := "", -1 // the key that lines stand below, and the column of its rules
+		taken := false          // the key rules
+		start, line := -1, 0    // of the item at hand
 		for {
 			before := l.offset(data)
 			more := l.next()
-			if more && (!l.dash() || l.depth() != indent) {
+			if more && (l.blank() || below == "rules" && indent >= 0 && l.depth() > indent || below == "other" && (l.depth() > 0 || l.dash())) {
 				continue
 			}
-			if start >= 0 && !yield(item{line, data[start:before]}) || !more {
+			if start >= 0 && !yield(item{line, data[start:before]}, nil) || !more {
 				return
 			}
-			start, line = before, l.number
+			start, line = -1, l.number
+			switch {
+			case below == "rules" && l.dash() && (indent < 0 || l.depth() == indent):
+				start, indent = before, l.depth()
+			case l.isRules() && !taken:
+				below, taken = "rules", true
+			default:
+				switch {
+				case l.isRules(): // a second time; they are read, too
+					below, indent = "rules", -1
+				case l.depth() == 0 && !l.dash():
+					below = "other"
+				}
+				err := fmt.Errorf("%s: only the key rules may stand here, once, and below it rules, each beginning with \"- \" at the column of the first", strconv.Quote(clip(string(l.text))))
+				if !yield(item{line: l.number}, err) {
+					return
+				}
+			}
 		}
-	}, nil
+	}
+}
+
+// blockStyle says whether a file begins with a key at the first column, without a flow-style value.
+func blockStyle(data []byte) bool {
+	l := lines{rest: data}
+	for l.next() {
+		if l.blank() {
+			continue
+		}
+		key, value, ok := bytes.Cut(l.text, []byte(":"))
+		letter := key[:min(1, len(key))]
+		return ok && len(bytes.Trim(letter, "abcdefghijklmnopqrstuvwxyz")) == 0 && len(letter) > 0 &&
+			(string(key) != "rules" || len(bytes.TrimSpace(withoutComment(value))) == 0)
+	}
+	return true
 }
 
 func withoutComment(text []byte) []byte {
@@ -221,24 +237,26 @@ func withoutComment(text []byte) []byte {
 }
 
 // whole reads a small file in flow style, or one that is wrong.
-func whole(data []byte) (func(yield func(item) bool), error) {
-	if len(data) > maxRule || brackets(data) > maxRule/4 {
-		return nil, fmt.Errorf(" larger than %d KiB and not of the form \"rules:\" with one rule below the other", maxRule>>10)
-	}
-	var file struct {
-		Rules []map[string]any `yaml:"rules"`
-	}
-	if err := decode(data, &file, yaml.Strict()); err != nil {
-		return nil, errors.New(config.Reason(err))
-	}
-	return func(yield func(item) bool) {
+func whole(data []byte) func(yield func(item, error) bool) {
+	return func(yield func(item, error) bool) {
+		if len(data) > maxRule || brackets(data) > maxRule/4 {
+			yield(item{line: 1}, fmt.Errorf("larger than %d KiB and not of the form \"rules:\" with one rule below the other", maxRule>>10))
+			return
+		}
+		var file struct {
+			Rules []map[string]any `yaml:"rules"`
+		}
+		if err := yamlError(decode(data, &file, yaml.Strict())); err != nil {
+			yield(item{line: 1}, err)
+			return
+		}
 		for _, rule := range file.Rules {
 			text, err := yaml.MarshalWithOptions([]any{rule}, yaml.JSON())
-			if err == nil && !yield(item{1, text}) {
+			if !yield(item{1, text}, err) {
 				return
 			}
 		}
-	}, nil
+	}
 }
 
 // lines goes through a text.
@@ -265,7 +283,13 @@ func (l *lines) depth() int             { return len(l.text) - len(bytes.TrimLef
 
 func (l *lines) blank() bool {
 	text := bytes.TrimSpace(l.text)
-	return len(text) == 0 || text[0] == '#'
+	return len(text) == 0 || text[0] == '#' || l.number == 1 && string(text) == "---"
+}
+
+// isRules says whether a line is the key that the rules stand below.
+func (l *lines) isRules() bool {
+	rest, ok := bytes.CutPrefix(l.text, []byte("rules:"))
+	return ok && len(bytes.TrimSpace(withoutComment(rest))) == 0
 }
 
 func (l *lines) dash() bool {

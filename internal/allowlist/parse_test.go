@@ -15,7 +15,7 @@ import (
 func TestParseForms(t *testing.T) {
 	t.Parallel()
 	for name, text := range map[string]string{
-		"block":     "# x\n---\nrules: # all\n\n  - name: a\n    path: /bin/a\n    ports: [1, 2]\n  # between\n  - name: b\n    path: /bin/b\n",
+		"block":     "---\n# x\nrules: # all\n\n  - name: a\n    path: /bin/a\n    ports: [1, 2]\n  # between\n  - name: b\n    path: /bin/b\n",
 		"no indent": "rules:\n- name: a\n  path: /bin/a\n  ports:\n  - 1\n  - 2\n-\n  name: \"b\"\n  path: '/bin/b'\n",
 		"flow":      "rules: [{name: a, path: /bin/a, ports: [1, 2]}, {name: b, path: /bin/b}]\n",
 		"json":      `{"rules": [{"name": "a", "path": "/bin/a", "ports": [1, 2]}, {"name": "b", "path": "/bin/b"}]}`,
@@ -39,9 +39,9 @@ func TestParseForms(t *testing.T) {
 func TestBadFiles(t *testing.T) {
 	t.Parallel()
 	for want, text := range map[string]string{
-		`r.yaml:3: "other: 1": only rules may stand here`:             "rules:\n  - {name: a, path: /bin/a}\nother: 1\n",
-		`r.yaml:1:1: unknown field "rule"`:                            "rule:\n- {name: a, path: /bin/a}\n",
-		`r.yaml: larger than 16 KiB and not of the form`:              "{" + strings.Repeat(" ", maxRule) + "}",
+		`r.yaml:3: "other: 1": only the key rules may stand here`:     "rules:\n  - {name: a, path: /bin/a}\nother: 1\n",
+		`r.yaml:1: "rule:": only the key rules may stand here`:        "rule:\n- {name: a, path: /bin/a}\n",
+		`r.yaml:1: larger than 16 KiB and not of the form`:            "{" + strings.Repeat(" ", maxRule) + "}",
 		`r.yaml:2: rule "": longer than 16 KiB`:                       "rules:\n- name: a\n  path: /bin/a\n  reason: \"" + strings.Repeat("x", maxRule) + "\"\n",
 		`r.yaml:2: rule "a": team_id: "team123456" is not ten`:        "rules:\n- {name: a, team_id: team123456}\n",
 		`r.yaml:4: rule "a": verdicts: "randm" is no verdict`:         "rules:\n- name: a\n  path: /bin/a\n  verdicts: [randm]\n",
@@ -57,6 +57,39 @@ func TestBadFiles(t *testing.T) {
 	_, errs := Parse("r.yaml", []byte("rules:\n"+strings.Repeat("- {name: a}\n", maxErrors+5)))
 	require.Len(t, errs, maxErrors+1)
 	require.ErrorContains(t, errs[maxErrors], "r.yaml: 5 more rules are wrong")
+}
+
+// TestStrayLinesLeaveTheRestInForce: what is beside the rules is named, and the rules are read.
+func TestStrayLinesLeaveTheRestInForce(t *testing.T) {
+	t.Parallel()
+	rules, errs := Parse("r.yaml", []byte(`version: 1
+owners:
+- name: x
+  path: /bin/x
+rules:
+    - name: a
+      path: /bin/a
+   stray: 1
+      deeper: 2
+    - name: b
+      path: /bin/b
+  - name: c
+other:
+  - name: d
+rules:
+- name: e
+  path: /bin/e
+`))
+	var names, lines []string
+	for _, r := range rules {
+		names = append(names, r.Name)
+	}
+	for _, err := range errs {
+		at, _, _ := strings.Cut(strings.TrimPrefix(err.Error(), "allowlist: r.yaml:"), ":")
+		lines = append(lines, at)
+	}
+	require.Equal(t, []string{"a", "b", "e"}, names)
+	require.Equal(t, []string{"1", "2", "8", "12", "13", "15"}, lines)
 }
 
 // TestHostileRulesTakeBoundedTime: whatever one rule of the largest size holds, reading it ends soon.

@@ -1,7 +1,6 @@
 package allowlist
 
 import (
-	"bytes"
 	"strconv"
 	"strings"
 )
@@ -19,6 +18,12 @@ func plain(text []byte) (*Rule, bool) {
 			continue
 		}
 		body := strings.TrimLeft(line, " ")
+		if strings.ContainsFunc(line, func(r rune) bool { return r < ' ' || r > '~' }) {
+			return nil, false
+		}
+		if body[0] == '#' {
+			continue
+		}
 		depth := len(line) - len(body)
 		if indent < 0 {
 			after, ok := strings.CutPrefix(body, "- ")
@@ -36,7 +41,7 @@ func plain(text []byte) (*Rule, bool) {
 		}
 		seen[key] = true
 	}
-	return r, indent >= 0 && !bytes.ContainsRune(text, '\t')
+	return r, indent >= 0
 }
 
 // set takes one plain value; false when it is not that plain.

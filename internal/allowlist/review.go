@@ -18,6 +18,7 @@ const unused = 30 * 24 * time.Hour
 func (r *Rule) Dead(now time.Time) string {
 	alerts := len(r.Verdicts) == 0 || slices.ContainsFunc(r.Verdicts, func(v string) bool { return conformance.Verdict(v).Alert() })
 	named := len(r.Verdicts) == 0 || slices.Contains(r.Verdicts, string(conformance.TLSMimic))
+	shadow := r.shadow.Load()
 	switch {
 	case r.Expired(now):
 		return "expired on " + r.Expires
@@ -25,8 +26,8 @@ func (r *Rule) Dead(now time.Time) string {
 		return "never matches: none of its verdicts is an alert (random, tls_mimic)"
 	case len(r.HostSuffixes) > 0 && !named:
 		return "never matches: random traffic has no server name for host_suffixes"
-	case r.shadow != nil && !r.shadow.Expired(now):
-		return fmt.Sprintf("never matches: rule %q (%s) covers all that it does", r.shadow.Name, r.shadow.Source)
+	case shadow != nil && !shadow.Expired(now):
+		return fmt.Sprintf("never matches: rule %q (%s) covers all that it does", shadow.Name, shadow.Source)
 	}
 	return ""
 }

@@ -113,16 +113,6 @@ func transitions(sample []byte) int {
 	return changes
 }
 
-// textOf is 1 where isText holds.
-var textOf = func() (t [256]uint8) {
-	for b := range t {
-		if isText(byte(b)) {
-			t[b] = 1
-		}
-	}
-	return t
-}()
-
 // low is the number of bytes below 16.
 func (c *counts) low() int { return c.nibbles[1][0] }
 

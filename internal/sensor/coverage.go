@@ -20,8 +20,8 @@ func (s *Sensor) Coverage(ctx context.Context) []Coverage {
 			rows = append(rows, diskCoverage(openPrivate(s.o.Root)))
 		}
 	}
-	if s.o.Privileges != nil {
-		rows = append(rows, s.o.Privileges())
+	if s.o.Own != nil {
+		rows = append(rows, s.o.Own()...)
 	}
 	_, problems := s.rules.current()
 	rows = append(rows, problemsCoverage("allowlist", "every rule is in force", "mend the rules that are named", problems))

@@ -13,7 +13,7 @@ func TestEveryRowIsExplained(t *testing.T) {
 	t.Parallel()
 	h := newHost(t, "", "")
 	h.unjudged.Store(1)
-	s := newSensor(t, Options{Privileges: func() Coverage { return Coverage{Name: "privileges"} }})
+	s := newSensor(t, Options{Own: func() []Coverage { return []Coverage{{Name: "privileges"}, {Name: "socket"}} }})
 	rows := append(h.coverage(), s.Coverage(t.Context())...)
 	rows = append(rows, diskCoverage(nil))
 	there := map[string]bool{}

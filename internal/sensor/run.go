@@ -29,10 +29,10 @@ type Options struct {
 	AlertsLost error
 	Log        *slog.Logger
 
-	// Privileges says which rights this process has given up, for Coverage; nil when it gave up none on purpose.
-	Privileges func() Coverage
-	Progress   func(Progress) // called while captures are read; may be nil
-	Inspect    Inspector      // looks on while captures are judged; may be nil
+	// Own says, for Coverage, what there is to say of this process itself: the rights that it has given up, who can get at its socket. It may be nil.
+	Own      func() []Coverage
+	Progress func(Progress) // called while captures are read; may be nil
+	Inspect  Inspector      // looks on while captures are judged; may be nil
 }
 
 // Sensor watches one host, live or in captures. Its methods are safe for concurrent use.

@@ -48,7 +48,7 @@ func Open(path, kind string, version int, limit int64) (*File, error) {
 	if err := os.Mkdir(folder, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, fmt.Errorf("state: %w", err)
 	}
-	if err := trustedFolders(folder); err != nil {
+	if err := CheckFolder(folder); err != nil {
 		return nil, fmt.Errorf("state: %w", err)
 	}
 	dir, err := os.OpenRoot(folder)
@@ -60,8 +60,8 @@ func Open(path, kind string, version int, limit int64) (*File, error) {
 	return f, nil
 }
 
-// trustedFolders says whether only root and we can change what is in the folder, and which folder it is.
-func trustedFolders(folder string) error {
+// CheckFolder says why somebody but root and the user who runs the program can change what is in the folder, or which folder it is; nil when nobody can.
+func CheckFolder(folder string) error {
 	folder, err := filepath.Abs(folder)
 	if err != nil {
 		return err

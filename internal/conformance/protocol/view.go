@@ -69,21 +69,6 @@ func (s *side) first() []byte {
 	return nil
 }
 
-// most says how many of the direction's first n whole datagrams ok accepts, and how many there are.
-func (s *side) most(n int, ok func(b []byte) bool) (good, all int) {
-	for i := range min(n, len(s.segments)) {
-		b, whole := s.datagram(i)
-		if !whole {
-			continue
-		}
-		all++
-		if ok(b) {
-			good++
-		}
-	}
-	return good, all
-}
-
 // every says whether ok accepts all of the direction's first n whole datagrams; also when there are none.
 func (s *side) every(n int, ok func(b []byte) bool) bool {
 	for i := range min(n, len(s.segments)) {
