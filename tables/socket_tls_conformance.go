@@ -46,7 +46,7 @@ func flowColumns() []table.ColumnDefinition {
 		text("process_name", "Name of the process as the kernel gives it (16 bytes on macOS)"),
 		text("uuid", "LC_UUID of the executable, where the capture states it"),
 		text("launchd_label", "launchd job (Linux: systemd unit) that runs the executable"),
-		text("attribution", "How the owner was found: pid, socket, uuid, path; empty when it was not"),
+		text("attribution", "How the owner was found: pid, socket, uuid, path, osquery; empty when it was not"),
 		integer("protocol", "6 TCP, 17 UDP"),
 		text("local_address", "Local address; offline the side that sent first, unless the capture says otherwise"),
 		integer("local_port", "Local port"),

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -37,19 +38,20 @@ const (
 
 // live captures on this host and resolves owners while their processes are still there.
 type live struct {
-	index    *Index
-	settings *config.Store
-	images   Images
-	approve  func(context.Context, []Flow)
-	log      *slog.Logger
-	owners   *owners
-	file     *state.File          // where alerts are written down; nil without
-	fileless error                // why there is none although there should be one
-	now      func() clock.Reading // the host's clocks
-	awake    func() time.Duration // now().Awake, at less cost
-	open     func() (capture.Source, error)
-	list     func() ([]link, error) // the network interfaces
-	waiting  questions              // flows whose owner was not found at once
+	index     *Index
+	settings  *config.Store
+	images    Images
+	approve   func(context.Context, []Flow)
+	log       *slog.Logger
+	owners    *owners
+	file      *state.File          // where alerts are written down; nil without
+	fileless  error                // why there is none although there should be one
+	now       func() clock.Reading // the host's clocks
+	awake     func() time.Duration // now().Awake, at less cost
+	open      func() (capture.Source, error)
+	list      func() ([]link, error) // the network interfaces
+	waiting   questions              // flows whose owner was not found at once
+	elsewhere elsewhere              // where owners are asked for that we cannot see
 
 	mu          sync.Mutex // guards what follows, and each flow in table
 	table       *flow.Table
@@ -104,6 +106,9 @@ func newLive(o Options, index *Index, approve func(context.Context, []Flow)) *li
 		list:   interfaces,
 		owners: newOwners(index, o.Sockets), waiting: questions{wake: make(chan struct{}, 1), asleep: true}, kept: newAlerts(), alerted: map[*flow.Flow]*alerted{},
 	}
+	if l.owners.sockets == nil || os.Geteuid() != 0 {
+		l.elsewhere.ask = o.Elsewhere
+	}
 	return l
 }
 
@@ -148,6 +153,9 @@ func (l *live) run(ctx context.Context) {
 	defer wait.Wait()
 	wait.Go(func() { l.keepIndex(ctx) })
 	wait.Go(func() { l.resolve(ctx) })
+	if l.elsewhere.ask != nil {
+		wait.Go(func() { l.askElsewhere(ctx) })
+	}
 	wait.Go(func() { l.keep(ctx) })
 	retry := firstRetry
 	for ctx.Err() == nil {
@@ -385,6 +393,9 @@ func (l *live) ask(q question) {
 		return
 	}
 	if q.asked == len(askAgain) || !l.waiting.add(q.later(answer)) {
+		if l.elsewhere.add(q.f) {
+			return
+		}
 		l.unowned.Add(1)
 		l.disown(q.f)
 	}

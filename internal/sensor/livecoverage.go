@@ -116,6 +116,12 @@ func (l *live) ownerCoverage() Coverage {
 	if l.owners.failed != nil && l.source.Stats().Mode != capture.ModePKTAP {
 		row.State, row.Err, row.Advice = Blind, l.owners.failed, "flows have no owner: run as root"
 	}
+	if other := l.elsewhere.coverage(); other != "" {
+		row.Detail += other
+		if row.State != Blind || l.elsewhere.working() {
+			row.State, row.Advice = Degraded, "run as root: our own look at the sockets is quicker than a query"
+		}
+	}
 	return row
 }
 

@@ -21,6 +21,9 @@ type Options struct {
 	Root     *rootfs.Root
 	Captures []string // capture files; with none, Live says whether to capture
 	Live     bool
+	// Elsewhere gives all sockets as somebody else sees them, who may see more than we: osquery. It is asked only where we cannot see other users' sockets. May be nil.
+	Elsewhere func(context.Context) ([]OpenSocket, error)
+
 	Sockets  *process.Owners // opened while there was the right to; Run closes it. Nil: New opens it.
 	Settings *config.Store
 	Images   Images
