@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cipherlens/cipherlens/internal/allowlist"
@@ -45,6 +46,8 @@ type Sensor struct {
 	rules   ruleBook
 	drained chan struct{}
 	live    *live // nil when it reads captures, or nothing
+
+	leftOut atomic.Int64 // flows that tables did not show
 
 	mu       sync.Mutex
 	flows    []Flow // of captures
