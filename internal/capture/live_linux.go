@@ -36,7 +36,7 @@ type packetSocket struct {
 	timeout  time.Duration
 	next     int // the block that the kernel fills next
 	block    ringBlock
-	busy     bool // a block was walked since the last wait
+	busy     bool   // a block was walked since the last wait
 	data     []byte // a copy of the current packet, so that Close may unmap the ring at any time
 	names    map[int]string
 	degraded string
