@@ -27,8 +27,8 @@ func mimics() []Format {
 				return newFramed(e, records(0x0301), rc4Message(e.Key[:16])), replay(e, tls.VersionTLS10)
 			}},
 		{Name: "mtproto-faketls", Cipher: "AES-256-CTR", Port: 443, Class: Mimic, Mac: modes,
-			Layout: "ClientHello whose random is an HMAC; ServerHello, CCS and one random record; then 17 03 03 records", Source: "MTProto proxy 'ee' secrets as in 9seconds/mtg",
-			Open: openMTProto},
+			Layout: "ClientHello whose random is an HMAC; ServerHello, CCS and one random record; then 17 03 03 records, the first with a 64-byte header", Source: "MTProto proxy 'ee' secrets as in 9seconds/mtg",
+			Open: openMTProto(64, true)},
 		{Name: "simple-obfs-tls", Cipher: "AES-256-CTR", Port: 443, Class: Mimic, Mac: MacImage{"EVP", "EVP_EncryptUpdate"},
 			Layout: "ClientHello with data in the session ticket; ServerHello, CCS, 'Finished'; then 17 03 03 records", Source: "shadowsocks/simple-obfs: obfs_tls.c",
 			Open: func(e *End) (Link, error) { return &simpleObfs{End: e, layer: ctr(e.Key[:32], e.Random)}, nil }},
@@ -149,36 +149,96 @@ func record(kind byte, version uint16, body []byte) []byte {
 	return append(binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16([]byte{kind}, version), uint16(len(body))), body...)
 }
 
-// openMTProto: the server proves nothing but that it knows the secret, and then both send records.
-func openMTProto(e *End) (Link, error) {
-	link := newFramed(e, records(0x0303), ctr(e.Key[:32], e.Random))
-	if !e.Server {
-		h, err := hello("www.example.com")
+// openMTProto: the server proves nothing but that it knows the secret, and then both send records. The client's first begins with so many bytes of the
+// obfuscated2 protocol's header, and has a message as well where together is set.
+func openMTProto(header int, together bool) func(*End) (Link, error) {
+	return func(e *End) (Link, error) {
+		link := &headed{framed: newFramed(e, records(0x0303), ctr(e.Key[:32], e.Random)), size: header, together: together}
+		if !e.Server {
+			return link, link.hello(e)
+		}
+		h, err := readRecord(e)
 		if err != nil {
 			return nil, err
 		}
-		copy(h[11:43], make([]byte, 32))
-		digest := hmac.New(sha256.New, e.Key[:16])
-		digest.Write(h)
-		copy(h[11:], digest.Sum(nil))
-		if _, err := e.Write(h); err != nil {
+		out := append(serverHello(e, h), changeCipherSpec...)
+		if _, err := e.Write(append(out, record(23, 0x0303, take(e.Random, 1024+int(e.Random.Uint64()%3096)))...)); err != nil {
 			return nil, err
 		}
-		if err := skipRecords(e, append(append(record(22, 0x0303, nil), changeCipherSpec...), record(23, 0x0303, nil)...)); err != nil {
-			return nil, err
-		}
-		_, err = e.Write(append(bytes.Clone(changeCipherSpec), record(23, 0x0303, take(e.Random, 64))...)) // the obfuscated2 header
-		return link, err
+		return link, skipRecords(e, changeCipherSpec)
 	}
-	h, err := readRecord(e)
+}
+
+// headed has a header in front of the client's first message: in its record, or in one of its own.
+type headed struct {
+	*framed
+	size     int
+	together bool
+	past     bool // the header
+}
+
+// hello is the client's opening, up to the change of cipher.
+func (h *headed) hello(e *End) error {
+	first, err := hello("www.example.com")
 	if err != nil {
+		return err
+	}
+	copy(first[11:43], make([]byte, 32))
+	digest := hmac.New(sha256.New, e.Key[:16])
+	digest.Write(first)
+	copy(first[11:], digest.Sum(nil))
+	if _, err := e.Write(first); err != nil {
+		return err
+	}
+	flight := append(append(record(22, 0x0303, nil), changeCipherSpec...), record(23, 0x0303, nil)...)
+	if err := skipRecords(e, flight); err != nil {
+		return err
+	}
+	_, err = e.Write(changeCipherSpec)
+	return err
+}
+
+func (h *headed) Send(message []byte) error {
+	e, ok := h.w.(*End)
+	if h.past || !ok || e.Server {
+		return h.framed.Send(message)
+	}
+	h.past = true
+	front := take(e.Random, h.size)
+	if !h.together {
+		if _, err := e.Write(record(23, 0x0303, front)); err != nil {
+			return err
+		}
+		return h.framed.Send(message)
+	}
+	body, err := h.layer.Seal(message)
+	if err == nil {
+		_, err = e.Write(record(23, 0x0303, append(front, body...)))
+	}
+	return err
+}
+
+func (h *headed) Receive() ([]byte, error) {
+	e, ok := h.w.(*End)
+	if h.past || !ok || !e.Server {
+		return h.framed.Receive()
+	}
+	h.past = true
+	if !h.together {
+		if err := skipRecords(h.r, record(23, 0x0303, nil)); err != nil {
+			return nil, err
+		}
+		return h.framed.Receive()
+	}
+	head := make([]byte, 5)
+	if _, err := io.ReadFull(h.r, head); err != nil {
 		return nil, err
 	}
-	out := append(serverHello(e, h), changeCipherSpec...)
-	if _, err := e.Write(append(out, record(23, 0x0303, take(e.Random, 1024+int(e.Random.Uint64()%3096)))...)); err != nil {
+	body := make([]byte, binary.BigEndian.Uint16(head[3:]))
+	if _, err := io.ReadFull(h.r, body); err != nil {
 		return nil, err
 	}
-	return link, skipRecords(e, append(bytes.Clone(changeCipherSpec), record(23, 0x0303, nil)...))
+	return h.layer.Open(body[min(h.size, len(body)):])
 }
 
 func readRecord(r io.Reader) ([]byte, error) {
