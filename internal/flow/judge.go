@@ -214,10 +214,184 @@ func (t *Table) remove(f *Flow) {
 	}
 }
 
-// evict makes room for one flow. What was long judged benign goes first, then what never said anything; what may still
-// turn out to be an alert goes late, and alerts only when there is nothing else.
+// evict makes room for one flow. Of what is over, was judged benign or never said anything, the one that was silent for longest goes first: a flow that has
+// just ended is worth more than one that was idle for minutes. What may still turn out to be an alert goes late, and alerts only when there is nothing else.
 func (t *Table) evict() {
-	for _, c := range [...]class{done, bare, benign, idle, quiet, closing, fresh} {
+	if f := t.lists.oldestOf(done, bare, benign); f != nil {
+		t.stats.Evicted++
+		t.remove(f)
+		return
+	}
+	for _, c := range [...]class{idle, quiet, closing, fresh} {
+		f := t.lists.oldest(c, not)
+		if f == nil {
+			continue
+		}
+		if f.sample.inOrder() > f.sample.judged {
+			t.stats.Early++
+			t.judge(f, false)
+		}
+		t.settle(f)
+		return true
+	}
+	return false
+}
+
+// datagram stores a UDP payload after those before it.
+func (t *Table) datagram(f *Flow, dir int, h *Header) {
+	if h.Length <= 0 {
+		return
+	}
+	s := t.sampleOf(f)
+	if s == nil {
+		return
+	}
+	p := &s.half[dir]
+	at := p.inOrder()
+	if len(h.Payload) < h.Length {
+		p.truncate(at + len(h.Payload))
+	}
+	added := t.store(s, dir, at, h.Payload, t.clock.now-f.opened)
+	p.total += uint64(h.Length)
+	t.stored(f, added)
+}
+
+// stored judges a flow whose bytes have become more, when that is worth it.
+func (t *Table) stored(f *Flow, added int) {
+	s := f.sample
+	f.Ended = false
+	if added > 0 {
+		if f.class != closing && f.class != fresh {
+			t.lists.put(f, fresh, t.clock.now)
+		}
+	}
+	both := s.half[0].inOrder() > 0 && s.half[1].inOrder() > 0
+	n := s.inOrder()
+	// What is missing has come a moment later most times; to wait for it longer would let a sender put off its judgement.
+	if s.missing() && t.clock.now-s.tornAt < holePatience {
+		return
+	}
+	over := s.half[0].closed() && s.half[1].closed() ||
+		f.Bytes[0]+f.Bytes[1] >= enough*uint64(t.config.SampleBytes)
+	if !over && n < s.judgeAt && (!both || s.exchanged) {
+		return
+	}
+	s.exchanged = both
+	s.judgeAt = max(firstJudged, again*n)
+	if over || n >= t.config.Least {
+		t.judge(f, false)
+	}
+	if over {
+		t.settle(f)
+	}
+}
+
+// judge asks what the flow is. When that is final, the sample goes.
+func (t *Table) judge(f *Flow, ended bool) {
+	s := f.sample
+	s.judged = s.inOrder()
+	if t.config.Judge != nil {
+		c := &t.conversation
+		*c = conformance.Conversation{
+			Transport:  f.Transport,
+			ClientPort: f.Client().Port(),
+			ServerPort: f.Server().Port(),
+			StartSeen:  f.StartSeen,
+			Ended:      ended,
+		}
+		t.fill(&c.Client, s, ToServer, ended)
+		t.fill(&c.Server, s, ToClient, ended)
+		t.stats.Judged++
+		f.Judgement = t.names.compact(t.config.Judge(f, c))
+		f.Judged = true
+	}
+	if f.Judgement.Final {
+		t.settle(f)
+	} else if f.class == fresh {
+		t.lists.put(f, quiet, t.clock.now)
+	}
+}
+
+func (t *Table) fill(to *conformance.Half, s *sample, dir int, ended bool) {
+	h := &s.half[dir]
+	n := h.inOrder()
+	to.Data = t.data(h, n, t.buffer[dir][:])
+	t.segment[dir] = t.segments(s, dir, n, t.segment[dir])
+	to.Segments = t.segment[dir]
+	to.Total = h.total
+	to.Gap = h.gap() || ended && h.holed()
+}
+
+// settle takes the flow's sample and files it by its judgement: no more of its bytes will be looked at.
+func (t *Table) settle(f *Flow) {
+	t.release(f)
+	c := benign
+	switch {
+	case f.Alert():
+		c = alert
+	case f.Ended:
+		c = done
+	}
+	t.lists.put(f, c, t.clock.now)
+}
+
+// conclude judges a flow of which no more is expected and takes its sample.
+func (t *Table) conclude(f *Flow) {
+	t.end(f)
+	t.settle(f)
+}
+
+// end marks a flow as ended and judges it with that knowledge, where that can change anything.
+func (t *Table) end(f *Flow) {
+	f.Ended = true
+	switch s := f.sample; {
+	case s == nil:
+	case f.Judgement.Stable && !s.missing() && !t.grown(s):
+		f.Judgement.Final = true
+	default:
+		t.judge(f, true)
+	}
+}
+
+// grown says whether a flow that ends has more bytes than were judged, so many that they are worth another look: as many again
+// where Config.Least had the first look wait for plenty.
+func (t *Table) grown(s *sample) bool {
+	if t.config.Least > 0 {
+		return s.inOrder() >= 2*s.judged
+	}
+	return s.inOrder() > s.judged
+}
+
+// remove takes a flow from the table.
+func (t *Table) remove(f *Flow) {
+	if !f.Ended || f.sample != nil {
+		t.conclude(f)
+	}
+	t.lists.remove(f)
+	t.flows.remove(f)
+	t.count--
+	if t.config.Removed != nil {
+		t.config.Removed(f)
+	}
+	if t.config.Recycle {
+		t.spare, f.next = f, t.spare
+	}
+}
+
+// evict makes room for one flow. Of what is over, was judged benign or never said anything, the one that was silent for longest goes first: a flow that has
+// just ended is worth more than one that was idle for minutes. What may still turn out to be an alert goes late, and alerts only when there is nothing else.
+func (t *Table) evict() {
+	if f := t.lists.oldest(done, nil); f != nil || t.lists.oldest(bare, nil) != nil || t.lists.oldest(benign, nil) != nil {
+		for _, c := range [...]class{bare, benign} { // of these, what was silent for longest: a flow that has just ended is worth more than one that was idle for minutes
+			if g := t.lists.oldest(c, nil); f == nil || g != nil && g.queued < f.queued {
+				f = g
+			}
+		}
+		t.stats.Evicted++
+		t.remove(f)
+		return
+	}
+	for _, c := range [...]class{idle, quiet, closing, fresh} {
 		for f := t.lists.oldest(c, nil); f != nil; f = t.lists.oldest(c, nil) {
 			if f.sample != nil {
 				t.stats.Unjudged++

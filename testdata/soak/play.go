@@ -160,11 +160,11 @@ func (s *soak) watch(ctx context.Context) {
 }
 
 // settle is how long after a client's end its flow must be in the table; a FIN ends a flow at once.
-const settle = 4 * time.Second
+const settle = 2 * time.Second
 
 // compareOwners asks every few seconds who the clients of the last ones were. Each of them is counted once.
 func (s *soak) compareOwners(ctx context.Context) error {
-	tick := time.NewTicker(10 * time.Second)
+	tick := time.NewTicker(5 * time.Second)
 	defer tick.Stop()
 	for {
 		select {
