@@ -17,10 +17,10 @@ import (
 )
 
 const (
-	defaultRing = 4 << 20 // half a second at 100 Mbit/s
+	defaultRing = 5 << 20 // half a second at 100 Mbit/s
 	maxRing     = 256 << 20
 	// A block is handed over when it is full or `latency` old. It is so large that at 100 Mbit/s it is not full before: to be woken costs more than
-	// what is in it. 16 of them bridge an absence of the reader.
+	// what is in it. 20 of them bridge an absence of the reader.
 	ringBlockSize = 256 << 10
 	ringFrameSize = 2 << 10 // only has to divide the block
 	maxNamed      = 100     // interfaces by name; each is a jump of at most 255 instructions
