@@ -181,7 +181,7 @@ func (s *soak) compareOwners(ctx context.Context) error {
 func (s *soak) compareVisits(ctx context.Context, visits []visit) error {
 	type ends struct{ port, from int }
 	rows, err := s.core.query(ctx, fmt.Sprintf(
-		"SELECT local_port, remote_port, pid, path, first_seen FROM socket_tls_conformance WHERE remote_address = '%s' AND last_seen >= %d", peerAddress, time.Now().Add(-30*time.Second).Unix()))
+		"SELECT local_port, remote_port, pid, path, first_seen FROM socket_tls_conformance WHERE remote_address = '%s' AND last_seen >= %d", peerAddress, time.Now().Add(-9*time.Second).Unix()))
 	if err != nil {
 		return err
 	}
