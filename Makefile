@@ -6,7 +6,7 @@ EXT          = build/cipherlens.ext
 
 export CGO_ENABLED = 0
 
-.PHONY: all build demo test lint cross generate corpus samples bench bench-linkage bench-flows bench-packs bench-report emulation emulate emulate-quick evaluate fuzz soak bench-allowlist bench-baseline dist dist-test clean warehouse faults
+.PHONY: all build demo test lint cross generate corpus samples bench bench-linkage bench-flows bench-packs picture bench-report emulation emulate emulate-quick evaluate fuzz soak bench-allowlist bench-baseline dist dist-test clean warehouse faults
 all: build
 
 ## build: the extension, build/cipherlens.ext
@@ -81,6 +81,12 @@ bench-linkage:
 ## bench-flows: packets a second through read, decode, flow and judge, beside nDPI's ndpiReader on the same capture
 bench-flows: build
 	@./testdata/bench-flows.sh
+
+## picture: docs/report.png, the demo's report in Chromium
+picture: build
+	@mkdir -p build
+	$(EXT) report --root testdata/demo/root --capture testdata/demo/capture.pcapng --config testdata/demo/config.yaml -o build/report.html
+	chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --window-size=1100,980 --screenshot=docs/report.png file://$(CURDIR)/build/report.html
 
 ## bench-report: opening the report's page of 100,000 flows in Chromium
 bench-report:

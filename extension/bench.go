@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"log/slog"
 
 	osquery "github.com/osquery/osquery-go"
@@ -24,10 +25,11 @@ type benchOptions struct {
 	progress func(sensor.Progress) // called while captures are read; may be nil
 	inspect  sensor.Inspector      // looks on while captures are judged; may be nil
 
-	alerts     *state.File              // where live alerts outlast a restart; nil without
-	alertsLost error                    // why there is none although there should be one
-	own        func() []sensor.Coverage // what coverage says of this process itself; may be nil
-	sockets    *process.Owners          // opened while there was the right to; nil opens it
+	alerts     *state.File                                        // where live alerts outlast a restart; nil without
+	alertsLost error                                              // why there is none although there should be one
+	own        func() []sensor.Coverage                           // what coverage says of this process itself; may be nil
+	sockets    *process.Owners                                    // opened while there was the right to; nil opens it
+	elsewhere  func(context.Context) ([]sensor.OpenSocket, error) // sockets as osquery sees them; may be nil
 }
 
 // bench is everything wired together: one analysed host, its sensor, its tables.
@@ -46,7 +48,7 @@ func newBench(o benchOptions) (*bench, error) {
 	}
 	images := image.NewAnalyzer(root)
 	s := sensor.New(sensor.Options{Root: root, Captures: o.captures, Live: o.live, Settings: o.settings, Images: images, Log: o.log, Progress: o.progress, Inspect: o.inspect,
-		Alerts: o.alerts, AlertsLost: o.alertsLost, Own: o.own, Sockets: o.sockets})
+		Alerts: o.alerts, AlertsLost: o.alertsLost, Own: o.own, Sockets: o.sockets, Elsewhere: o.elsewhere})
 	evidence := tables.Trusting(images, func() []string { return o.settings.Current().TrustedCryptoLibs })
 	b := &bench{root: root, settings: o.settings, sensor: s, start: func(f func()) { go f() }}
 	for _, p := range tables.Plugins(o.log,

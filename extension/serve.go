@@ -60,7 +60,7 @@ func onHost(o serveOptions, log *slog.Logger, f func(*bench) error) error {
 	start := process.InFront(func(err error) { log.Debug("the capture runs like any other thread", "error", err) })
 	rights := privilege.Drop()
 	log.Info("rights", "report", rights.String())
-	b, err := newBench(benchOptions{root: "/", live: true, settings: settings, log: log, alerts: file, alertsLost: lost, own: ownCoverage(rights, o.socket), sockets: sockets})
+	b, err := newBench(benchOptions{root: "/", live: true, settings: settings, log: log, alerts: file, alertsLost: lost, own: ownCoverage(rights, o.socket), sockets: sockets, elsewhere: osquerysSockets(o.socket)})
 	if err != nil {
 		return err
 	}

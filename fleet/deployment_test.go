@@ -2,12 +2,14 @@ package fleet
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -25,9 +27,34 @@ func fenced(t *testing.T, document, kind string) []string {
 	return blocks
 }
 
+func TestMain(m *testing.M) {
+	status := m.Run()
+	if dir := filepath.Dir(built); built != "" {
+		_ = os.RemoveAll(dir)
+	}
+	os.Exit(status)
+}
+
+// built is the extension, once build has made it.
+var built string
+
+var build = sync.OnceValue(func() error {
+	dir, err := os.MkdirTemp("", "cl")
+	if err != nil {
+		return err
+	}
+	built = filepath.Join(dir, "cipherlens.ext")
+	out, err := exec.Command("go", "build", "-o", built, "../extension").CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("%w: %s", err, out)
+	}
+	return err
+})
+
 // run runs the extension in the project's folder.
 func run(t *testing.T, args ...string) string {
-	cmd := exec.CommandContext(t.Context(), "go", append([]string{"run", "./extension"}, args...)...)
+	require.NoError(t, build())
+	cmd := exec.CommandContext(t.Context(), built, args...)
 	cmd.Dir = ".."
 	out, err := cmd.Output()
 	require.NoError(t, err, "%v: %s", args, out)

@@ -1,6 +1,7 @@
 package tables
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
@@ -16,6 +17,31 @@ type Flows interface {
 	Flows(ctx context.Context, keep func(*sensor.Flow) bool) ([]sensor.Flow, error)
 }
 
+// Bounded is a source of flows that has no memory for any number of rows.
+type Bounded interface {
+	MostRows() int // 0: any number
+	LeftOut(n int) // is told how many rows of a call were left out
+}
+
+// shorten leaves out what is over the bound: alerts stay first, then what was seen last.
+func shorten(found []sensor.Flow, bound Bounded) []sensor.Flow {
+	most := bound.MostRows()
+	if most == 0 || len(found) <= most {
+		return found
+	}
+	slices.SortStableFunc(found, func(a, b sensor.Flow) int {
+		if x, y := a.Judgement.Verdict.Alert(), b.Judgement.Verdict.Alert(); x != y {
+			if x {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Compare(b.LastSeen, a.LastSeen)
+	})
+	bound.LeftOut(len(found) - most)
+	return found[:most]
+}
+
 // SocketTLSConformance is the table of flows and their verdicts. settings gives the settings in force.
 func SocketTLSConformance(flows Flows, settings func() config.Config) Definition {
 	return Definition{
@@ -28,6 +54,9 @@ func SocketTLSConformance(flows Flows, settings func() config.Config) Definition
 			found, err := flows.Flows(ctx, q.wantsFlow)
 			if err != nil {
 				return nil, err
+			}
+			if most, ok := flows.(Bounded); ok {
+				found = shorten(found, most)
 			}
 			now := settings()
 			rows := make([]Row, len(found))
@@ -46,7 +75,7 @@ func flowColumns() []table.ColumnDefinition {
 		text("process_name", "Name of the process as the kernel gives it (16 bytes on macOS)"),
 		text("uuid", "LC_UUID of the executable, where the capture states it"),
 		text("launchd_label", "launchd job (Linux: systemd unit) that runs the executable"),
-		text("attribution", "How the owner was found: pid, socket, uuid, path; empty when it was not"),
+		text("attribution", "How the owner was found: pid, socket, uuid, path, osquery; empty when it was not"),
 		integer("protocol", "6 TCP, 17 UDP"),
 		text("local_address", "Local address; offline the side that sent first, unless the capture says otherwise"),
 		integer("local_port", "Local port"),

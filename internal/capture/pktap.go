@@ -101,7 +101,7 @@ func (u *unwrapper) unwrap(p *Packet) bool {
 // nsurlsessiond) is the owner.
 func tapV1(head []byte, flags uint32) (owner tapProcess, iface [24]byte) {
 	pid, comm, uuid := tapPID, tapComm, tapUUID
-	if flags&tapFlagDelegated != 0 {
+	if delegated(head, tapEPID, flags) {
 		pid, comm, uuid = tapEPID, tapEComm, tapEUUID
 	}
 	owner.pid = int32(binary.LittleEndian.Uint32(head[pid:]))
@@ -116,7 +116,7 @@ func tapV1(head []byte, flags uint32) (owner tapProcess, iface [24]byte) {
 // tapV2 reads the owner and the interface of a version 2 header, whose bytes 1 to 5 say where in it the variable fields are.
 func tapV2(head []byte, flags uint32) (owner tapProcess, iface [24]byte) {
 	pid, uuid, comm := tap2PID, head[1], head[4]
-	if flags&tapFlagDelegated != 0 {
+	if delegated(head, tap2EPID, flags) {
 		pid, uuid, comm = tap2EPID, head[2], head[5]
 	}
 	owner.pid = int32(binary.LittleEndian.Uint32(head[pid:]))
@@ -126,6 +126,11 @@ func tapV2(head []byte, flags uint32) (owner tapProcess, iface [24]byte) {
 	copyText(owner.comm[:], variable(head, comm))
 	copyText(iface[:], variable(head, head[3]))
 	return owner, iface
+}
+
+// delegated says whether another process is behind the one that sent: the flag alone does not tell which.
+func delegated(head []byte, epid int, flags uint32) bool {
+	return flags&tapFlagDelegated != 0 && int32(binary.LittleEndian.Uint32(head[epid:])) > 0
 }
 
 // variable is the rest of a version 2 header from a field on; 0 means that there is none.

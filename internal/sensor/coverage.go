@@ -20,12 +20,38 @@ func (s *Sensor) Coverage(ctx context.Context) []Coverage {
 			rows = append(rows, diskCoverage(openPrivate(s.o.Root)))
 		}
 	}
+	if s.live != nil {
+		rows = append(rows, s.rowCoverage())
+	}
 	if s.o.Own != nil {
 		rows = append(rows, s.o.Own()...)
 	}
 	_, problems := s.rules.current()
 	rows = append(rows, problemsCoverage("allowlist", "every rule is in force", "mend the rules that are named", problems))
 	return rows
+}
+
+// maxRows bounds the flows that one call of a table is given live: each is some kilobytes on its way to osquery, and osqueryd's watchdog counts them.
+const maxRows = 10_000
+
+// MostRows is how many flows a table should show at once; 0 is any number.
+func (s *Sensor) MostRows() int {
+	if s.live == nil {
+		return 0
+	}
+	return maxRows
+}
+
+// LeftOut counts flows that a table did not show because there were more than MostRows.
+func (s *Sensor) LeftOut(n int) { s.leftOut.Add(int64(n)) }
+
+func (s *Sensor) rowCoverage() Coverage {
+	row := Coverage{Name: "rows", State: OK, Detail: fmt.Sprintf("queries show up to %d flows each", maxRows), Count: s.leftOut.Load()}
+	if row.Count > 0 {
+		row.State, row.Advice = Degraded, "ask with verdict, direction or last_seen; alerts are never left out before others"
+		row.Detail += fmt.Sprintf("; %d were left out so far, the oldest that are no alerts", row.Count)
+	}
+	return row
 }
 
 func (s *Sensor) captureCoverage() []Coverage {

@@ -1,13 +1,11 @@
 package sensor
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"io"
 	"log/slog"
-	"slices"
-	"strings"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,8 +20,11 @@ import (
 )
 
 const (
-	// retryCapture is how long a capture that failed is left alone.
-	retryCapture = 10 * time.Second
+	// firstRetry is how long a capture that failed is left alone; each time that it fails again twice as long, up to longestRetry.
+	firstRetry   = time.Second
+	longestRetry = time.Minute
+	// steadyCapture is how long a capture must have run for the next wait to be short again.
+	steadyCapture = time.Minute
 	// refreshIndex is how old the index of jobs and applications may become.
 	refreshIndex = 10 * time.Minute
 	// alertShare of memory_budget, one part in so many, is for what is remembered of alerts in the flow table.
@@ -34,19 +35,20 @@ const (
 
 // live captures on this host and resolves owners while their processes are still there.
 type live struct {
-	index    *Index
-	settings *config.Store
-	images   Images
-	approve  func(context.Context, []Flow)
-	log      *slog.Logger
-	owners   *owners
-	file     *state.File          // where alerts are written down; nil without
-	fileless error                // why there is none although there should be one
-	now      func() clock.Reading // the host's clocks
-	awake    func() time.Duration // now().Awake, at less cost
-	open     func() (capture.Source, error)
-	list     func() ([]link, error) // the network interfaces
-	waiting  questions              // flows whose owner was not found at once
+	index     *Index
+	settings  *config.Store
+	images    Images
+	approve   func(context.Context, []Flow)
+	log       *slog.Logger
+	owners    *owners
+	file      *state.File          // where alerts are written down; nil without
+	fileless  error                // why there is none although there should be one
+	now       func() clock.Reading // the host's clocks
+	awake     func() time.Duration // now().Awake, at less cost
+	open      func() (capture.Source, error)
+	list      func() ([]link, error) // the network interfaces
+	waiting   questions              // flows whose owner was not found at once
+	elsewhere elsewhere              // where owners are asked for that we cannot see
 
 	mu          sync.Mutex // guards what follows, and each flow in table
 	table       *flow.Table
@@ -101,6 +103,9 @@ func newLive(o Options, index *Index, approve func(context.Context, []Flow)) *li
 		list:   interfaces,
 		owners: newOwners(index, o.Sockets), waiting: questions{wake: make(chan struct{}, 1), asleep: true}, kept: newAlerts(), alerted: map[*flow.Flow]*alerted{},
 	}
+	if l.owners.sockets == nil || os.Geteuid() != 0 {
+		l.elsewhere.ask = o.Elsewhere
+	}
 	return l
 }
 
@@ -145,18 +150,27 @@ func (l *live) run(ctx context.Context) {
 	defer wait.Wait()
 	wait.Go(func() { l.keepIndex(ctx) })
 	wait.Go(func() { l.resolve(ctx) })
+	if l.elsewhere.ask != nil {
+		wait.Go(func() { l.askElsewhere(ctx) })
+	}
 	wait.Go(func() { l.keep(ctx) })
+	retry := firstRetry
 	for ctx.Err() == nil {
+		began := l.awake()
 		err := l.capture(ctx)
 		if ctx.Err() != nil {
 			return
 		}
-		l.log.Warn("no live capture", "error", err, "retry", retryCapture)
+		if l.awake()-began >= steadyCapture {
+			retry = firstRetry
+		}
+		l.log.Warn("no live capture", "error", err, "retry", retry)
 		l.ended(err)
 		select {
-		case <-time.After(retryCapture):
+		case <-time.After(retry):
 		case <-ctx.Done():
 		}
+		retry = min(2*retry, longestRetry)
 	}
 }
 
@@ -376,6 +390,9 @@ func (l *live) ask(q question) {
 		return
 	}
 	if q.asked == len(askAgain) || !l.waiting.add(q.later(answer)) {
+		if l.elsewhere.add(q.f) {
+			return
+		}
 		l.unowned.Add(1)
 		l.disown(q.f)
 	}
@@ -412,92 +429,4 @@ func (l *live) own(f *flow.Flow, quick bool) process.Answer {
 		}
 	}
 	return process.Found
-}
-
-// rest is how long a flow must be silent before an alert that more bytes could take back is shown.
-const rest = 2 * time.Second
-
-// settled says whether an alert may be shown: a few bytes can look random that the next ones explain.
-func settled(j *conformance.Judgement, ended bool, silent time.Duration) bool {
-	return j.Final || ended || silent >= rest
-}
-
-// settled says so of a flow, whose owner must have been looked for as well: it is part of the alert. The lock must be held.
-func (l *live) settled(f *flow.Flow) bool {
-	carries, unsure := l.carrying(f)
-	return settled(&f.Judgement, f.Ended, l.table.Silent(f)) && f.Owner != nil && l.labelled && !carries && !unsure
-}
-
-// convert copies a flow with its owner; the lock must be held.
-func (l *live) convert(f *flow.Flow) Flow {
-	out := fromTable(f)
-	if owner, known := f.Owner.(*Owner); known {
-		out.Owner = *owner
-	} else {
-		out.Owner = captured(f.Process, nil)
-	}
-	return out
-}
-
-// flows gives the judged flows of the window, and the alerts that are kept for longer.
-func (l *live) flows(ctx context.Context, window time.Duration, keep func(*Flow) bool) []Flow {
-	l.collect(ctx)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.table.Advance(int64(l.awake()))
-	var found []Flow
-	var shown []*kept
-	for f := range l.table.Flows() {
-		silent := l.table.Silent(f)
-		if !f.Judged || silent > window && !f.Alert() {
-			continue
-		}
-		out := l.convert(f)
-		if f.Alert() {
-			if carries, _ := l.carrying(f); carries {
-				out.Judgement = carrier(out.Judgement)
-			} else if !l.settled(f) {
-				out.Judgement = conformance.Judgement{Verdict: conformance.Undetermined, Reasons: []string{"too_early"}}
-			} else if v := l.keptAs(f, &out); v != nil {
-				out = v.flow(out)
-				v.shown = true
-				shown = append(shown, v)
-			}
-		}
-		out.Kept = silent > window
-		if keep(&out) {
-			found = append(found, out)
-		}
-	}
-	for _, f := range l.kept.list(keep) {
-		f.Kept = true
-		found = append(found, f)
-	}
-	for _, v := range shown {
-		v.shown = false
-	}
-	slices.SortFunc(found, inOrder)
-	return found
-}
-
-// keptAs gives the kept alert that a flow of the table stands for; nil for one of its later flows. The lock must be held.
-func (l *live) keptAs(f *flow.Flow, out *Flow) *kept {
-	a := l.alerted[f]
-	if a == nil || a.id == 0 {
-		return nil
-	}
-	v := l.kept.by[a.id]
-	if v == nil {
-		return nil
-	}
-	out.Owner.CDHash = v.key.cdhash
-	if v.first.key() != out.key() {
-		return nil
-	}
-	return v
-}
-
-// inOrder compares by the first packet; what stands for an alert comes before its other flows.
-func inOrder(a, b Flow) int {
-	return cmp.Or(cmp.Compare(a.opened, b.opened), strings.Compare(a.CommunityID, b.CommunityID))
 }

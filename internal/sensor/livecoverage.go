@@ -46,7 +46,7 @@ func (l *live) sourceCoverage() []Coverage {
 		}
 		return []Coverage{row}
 	}
-	row := Coverage{Name: "capture", State: Blind, Detail: "no live capture", Err: l.failed, Advice: "see the error; it is tried again every " + retryCapture.String()}
+	row := Coverage{Name: "capture", State: Blind, Detail: "no live capture", Err: l.failed, Advice: "see the error; it is tried again, at least every " + longestRetry.String()}
 	switch {
 	case l.failed == nil:
 		row.Detail = "the capture is just starting"
@@ -115,6 +115,12 @@ func (l *live) ownerCoverage() Coverage {
 	}
 	if l.owners.failed != nil && l.source.Stats().Mode != capture.ModePKTAP {
 		row.State, row.Err, row.Advice = Blind, l.owners.failed, "flows have no owner: run as root"
+	}
+	if other := l.elsewhere.coverage(); other != "" {
+		row.Detail += other
+		if row.State != Blind || l.elsewhere.working() {
+			row.State, row.Advice = Degraded, "run as root: our own look at the sockets is quicker than a query"
+		}
 	}
 	return row
 }

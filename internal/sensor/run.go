@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cipherlens/cipherlens/internal/allowlist"
@@ -21,6 +22,9 @@ type Options struct {
 	Root     *rootfs.Root
 	Captures []string // capture files; with none, Live says whether to capture
 	Live     bool
+	// Elsewhere gives all sockets as somebody else sees them, who may see more than we: osquery. It is asked only where we cannot see other users' sockets. May be nil.
+	Elsewhere func(context.Context) ([]OpenSocket, error)
+
 	Sockets  *process.Owners // opened while there was the right to; Run closes it. Nil: New opens it.
 	Settings *config.Store
 	Images   Images
@@ -42,6 +46,8 @@ type Sensor struct {
 	rules   ruleBook
 	drained chan struct{}
 	live    *live // nil when it reads captures, or nothing
+
+	leftOut atomic.Int64 // flows that tables did not show
 
 	mu       sync.Mutex
 	flows    []Flow // of captures

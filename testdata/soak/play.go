@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -180,18 +181,17 @@ func (s *soak) compareOwners(ctx context.Context) error {
 func (s *soak) compareVisits(ctx context.Context, visits []visit) error {
 	type ends struct{ port, from int }
 	rows, err := s.core.query(ctx, fmt.Sprintf(
-		"SELECT local_port, remote_port, pid, path FROM socket_tls_conformance WHERE remote_address = '%s' AND last_seen >= %d", peerAddress, time.Now().Add(-30*time.Second).Unix()))
+		"SELECT local_port, remote_port, pid, path, first_seen FROM socket_tls_conformance WHERE remote_address = '%s' AND last_seen >= %d", peerAddress, time.Now().Add(-30*time.Second).Unix()))
 	if err != nil {
 		return err
 	}
-	said := map[ends]map[string]string{}
+	said := map[ends][]map[string]string{} // several where a client got a port that another one had a while ago
 	for _, r := range rows {
-		port, _ := strconv.Atoi(r["remote_port"])
-		from, _ := strconv.Atoi(r["local_port"])
-		said[ends{port, from}] = r
+		e := ends{atoi(r["remote_port"]), atoi(r["local_port"])}
+		said[e] = append(said[e], r)
 	}
 	for _, v := range visits {
-		r := said[ends{v.port, v.from}]
+		r := nearest(said[ends{v.port, v.from}], v.at)
 		switch {
 		case r == nil:
 			s.owned.absent++
@@ -201,10 +201,21 @@ func (s *soak) compareVisits(ctx context.Context, visits []visit) error {
 			s.owned.unknown++
 		default:
 			s.owned.wrong++
-			fmt.Fprintf(os.Stderr, "soak: wrong owner: %d %s, not %d %s\n", v.pid, v.program, atoi(r["pid"]), r["path"])
+			fmt.Fprintf(os.Stderr, "soak: wrong owner: port %d to %d: %d %s at %d, the table has %s %s at %s\n", v.from, v.port, v.pid, v.program, v.at.Unix(), r["pid"], r["path"], r["first_seen"])
 		}
 	}
 	return nil
+}
+
+// nearest gives the flow that began when a client of that time did; nil when there is none within two seconds.
+func nearest(rows []map[string]string, at time.Time) (found map[string]string) {
+	best := 2.0
+	for _, r := range rows {
+		if away := math.Abs(float64(at.Unix()) - float64(atoi(r["first_seen"]))); away <= best {
+			best, found = away, r
+		}
+	}
+	return found
 }
 
 func atoi(s string) int { n, _ := strconv.Atoi(s); return n }

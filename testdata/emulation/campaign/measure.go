@@ -26,6 +26,7 @@ type campaign struct {
 	benign    []benignResult
 	skipped   []string // benign programs that did not run, and why
 	sensors   []string
+	losses    []string // what the embedded sensor says that it did not see
 	macRows   []macRow
 	macNote   string
 }
@@ -100,6 +101,15 @@ func measure(ctx context.Context, o options, servers []string) (*campaign, error
 			return nil, err
 		}
 		rows[s.Name] = seen
+	}
+	coverage, err := sensors[0].snapshot("an0402_coverage")
+	if err != nil {
+		return nil, err
+	}
+	for _, row := range coverage {
+		if (row["name"] == "capture" || row["name"] == "attribution") && row["state"] != "ok" {
+			c.losses = append(c.losses, row["name"]+": "+row["detail"])
+		}
 	}
 	stop()
 	if err := <-recorded; err != nil {

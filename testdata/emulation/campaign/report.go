@@ -90,6 +90,9 @@ do. Only the pack's interval is shortened, to %s from 300 s; within 2 of these m
 	if c.osqueryd == "" {
 		b.WriteString("OSQUERYD was not set: no run under a real osqueryd. ")
 	}
+	for _, l := range c.losses {
+		fmt.Fprintf(b, "The sensor says of this run: %s. ", l)
+	}
 	b.WriteString("Shapes:")
 	for i, s := range wire.Shapes {
 		fmt.Fprintf(b, "%s %s (%s)", map[bool]string{true: "", false: ";"}[i == 0], s.Name, s.Note)

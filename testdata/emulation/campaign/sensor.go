@@ -222,11 +222,11 @@ func (s *sensor) wait() ([]map[string]string, error) {
 		out, _ := os.ReadFile(filepath.Join(s.dir, "output"))
 		return nil, fmt.Errorf("sensor %s: %w: %s", s.Name, err, out)
 	}
-	return s.flows()
+	return s.snapshot("verdicts_flows")
 }
 
-// flows are the rows of the last snapshot of verdicts.
-func (s *sensor) flows() ([]map[string]string, error) {
+// snapshot gives the rows of a query's last snapshot.
+func (s *sensor) snapshot(query string) ([]map[string]string, error) {
 	f, err := os.Open(filepath.Join(s.dir, "osqueryd.snapshots.log"))
 	if err != nil {
 		return nil, err
@@ -240,7 +240,7 @@ func (s *sensor) flows() ([]map[string]string, error) {
 			Name     string
 			Snapshot []map[string]string
 		}
-		if len(line) > 0 && json.Unmarshal(line, &item) == nil && strings.HasSuffix(item.Name, "verdicts_flows") {
+		if len(line) > 0 && json.Unmarshal(line, &item) == nil && strings.HasSuffix(item.Name, query) {
 			rows = item.Snapshot
 		}
 		if errors.Is(err, io.EOF) {

@@ -5,6 +5,7 @@ package wire
 import (
 	"bytes"
 	"context"
+	"crypto/ecdh"
 	"crypto/hmac"
 	"crypto/sha256"
 	"crypto/tls"
@@ -26,8 +27,8 @@ func mimics() []Format {
 				return newFramed(e, records(0x0301), rc4Message(e.Key[:16])), replay(e, tls.VersionTLS10)
 			}},
 		{Name: "mtproto-faketls", Cipher: "AES-256-CTR", Port: 443, Class: Mimic, Mac: modes,
-			Layout: "ClientHello whose random is an HMAC; ServerHello, CCS and one random record; then 17 03 03 records", Source: "MTProto proxy 'ee' secrets as in 9seconds/mtg",
-			Open: openMTProto},
+			Layout: "ClientHello whose random is an HMAC; ServerHello, CCS and one random record; then 17 03 03 records, the first with a 64-byte header", Source: "MTProto proxy 'ee' secrets as in 9seconds/mtg",
+			Open: openMTProto(64, true)},
 		{Name: "simple-obfs-tls", Cipher: "AES-256-CTR", Port: 443, Class: Mimic, Mac: MacImage{"EVP", "EVP_EncryptUpdate"},
 			Layout: "ClientHello with data in the session ticket; ServerHello, CCS, 'Finished'; then 17 03 03 records", Source: "shadowsocks/simple-obfs: obfs_tls.c",
 			Open: func(e *End) (Link, error) { return &simpleObfs{End: e, layer: ctr(e.Key[:32], e.Random)}, nil }},
@@ -130,12 +131,13 @@ func hello(host string) ([]byte, error) {
 	return script[0], nil
 }
 
-// serverHello answers a TLS 1.3 ClientHello in form: X25519 and AES-128-GCM.
+// serverHello answers a TLS 1.3 ClientHello in form: AES-128-GCM, and an X25519 key as genuine as mtg's.
 func serverHello(e *End, clientHello []byte) []byte {
+	key := must(ecdh.X25519().NewPrivateKey(take(e.Random, 32))).PublicKey().Bytes()
 	session := clientHello[44:76]
 	body := append([]byte{3, 3}, take(e.Random, 32)...)
 	body = append(append(append(body, 32), session...), 0x13, 0x01, 0)
-	extensions := append([]byte{0, 0x2b, 0, 2, 3, 4, 0, 0x33, 0, 36, 0, 0x1d, 0, 32}, take(e.Random, 32)...)
+	extensions := append([]byte{0, 0x2b, 0, 2, 3, 4, 0, 0x33, 0, 36, 0, 0x1d, 0, 32}, key...)
 	body = append(binary.BigEndian.AppendUint16(body, uint16(len(extensions))), extensions...)
 	message := append([]byte{2, 0, byte(len(body) >> 8), byte(len(body))}, body...)
 	return append(binary.BigEndian.AppendUint16([]byte{22, 3, 3}, uint16(len(message))), message...)
@@ -147,36 +149,96 @@ func record(kind byte, version uint16, body []byte) []byte {
 	return append(binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16([]byte{kind}, version), uint16(len(body))), body...)
 }
 
-// openMTProto: the server proves nothing but that it knows the secret, and then both send records.
-func openMTProto(e *End) (Link, error) {
-	link := newFramed(e, records(0x0303), ctr(e.Key[:32], e.Random))
-	if !e.Server {
-		h, err := hello("www.example.com")
+// openMTProto: the server proves nothing but that it knows the secret, and then both send records. The client's first begins with so many bytes of the
+// obfuscated2 protocol's header, and has a message as well where together is set.
+func openMTProto(header int, together bool) func(*End) (Link, error) {
+	return func(e *End) (Link, error) {
+		link := &headed{framed: newFramed(e, records(0x0303), ctr(e.Key[:32], e.Random)), size: header, together: together}
+		if !e.Server {
+			return link, link.hello(e)
+		}
+		h, err := readRecord(e)
 		if err != nil {
 			return nil, err
 		}
-		copy(h[11:43], make([]byte, 32))
-		digest := hmac.New(sha256.New, e.Key[:16])
-		digest.Write(h)
-		copy(h[11:], digest.Sum(nil))
-		if _, err := e.Write(h); err != nil {
+		out := append(serverHello(e, h), changeCipherSpec...)
+		if _, err := e.Write(append(out, record(23, 0x0303, take(e.Random, 1024+int(e.Random.Uint64()%3096)))...)); err != nil {
 			return nil, err
 		}
-		if err := skipRecords(e, append(append(record(22, 0x0303, nil), changeCipherSpec...), record(23, 0x0303, nil)...)); err != nil {
-			return nil, err
-		}
-		_, err = e.Write(append(bytes.Clone(changeCipherSpec), record(23, 0x0303, take(e.Random, 64))...)) // the obfuscated2 header
-		return link, err
+		return link, skipRecords(e, changeCipherSpec)
 	}
-	h, err := readRecord(e)
+}
+
+// headed has a header in front of the client's first message: in its record, or in one of its own.
+type headed struct {
+	*framed
+	size     int
+	together bool
+	past     bool // the header
+}
+
+// hello is the client's opening, up to the change of cipher.
+func (h *headed) hello(e *End) error {
+	first, err := hello("www.example.com")
 	if err != nil {
+		return err
+	}
+	copy(first[11:43], make([]byte, 32))
+	digest := hmac.New(sha256.New, e.Key[:16])
+	digest.Write(first)
+	copy(first[11:], digest.Sum(nil))
+	if _, err := e.Write(first); err != nil {
+		return err
+	}
+	flight := append(append(record(22, 0x0303, nil), changeCipherSpec...), record(23, 0x0303, nil)...)
+	if err := skipRecords(e, flight); err != nil {
+		return err
+	}
+	_, err = e.Write(changeCipherSpec)
+	return err
+}
+
+func (h *headed) Send(message []byte) error {
+	e, ok := h.w.(*End)
+	if h.past || !ok || e.Server {
+		return h.framed.Send(message)
+	}
+	h.past = true
+	front := take(e.Random, h.size)
+	if !h.together {
+		if _, err := e.Write(record(23, 0x0303, front)); err != nil {
+			return err
+		}
+		return h.framed.Send(message)
+	}
+	body, err := h.layer.Seal(message)
+	if err == nil {
+		_, err = e.Write(record(23, 0x0303, append(front, body...)))
+	}
+	return err
+}
+
+func (h *headed) Receive() ([]byte, error) {
+	e, ok := h.w.(*End)
+	if h.past || !ok || !e.Server {
+		return h.framed.Receive()
+	}
+	h.past = true
+	if !h.together {
+		if err := skipRecords(h.r, record(23, 0x0303, nil)); err != nil {
+			return nil, err
+		}
+		return h.framed.Receive()
+	}
+	head := make([]byte, 5)
+	if _, err := io.ReadFull(h.r, head); err != nil {
 		return nil, err
 	}
-	out := append(serverHello(e, h), changeCipherSpec...)
-	if _, err := e.Write(append(out, record(23, 0x0303, take(e.Random, 1024+int(e.Random.Uint64()%3096)))...)); err != nil {
+	body := make([]byte, binary.BigEndian.Uint16(head[3:]))
+	if _, err := io.ReadFull(h.r, body); err != nil {
 		return nil, err
 	}
-	return link, skipRecords(e, append(bytes.Clone(changeCipherSpec), record(23, 0x0303, nil)...))
+	return h.layer.Open(body[min(h.size, len(body)):])
 }
 
 func readRecord(r io.Reader) ([]byte, error) {
@@ -197,6 +259,7 @@ type simpleObfs struct {
 	*End
 	layer        Layer
 	sent, gotten bool
+	session      []byte // of the client's hello
 }
 
 func (s *simpleObfs) Send(message []byte) error {
@@ -210,7 +273,7 @@ func (s *simpleObfs) Send(message []byte) error {
 	case !first:
 		_, err = s.Write(record(23, 0x0303, body))
 	case s.Server:
-		out := append(serverHello(s.End, make([]byte, 80)), changeCipherSpec...)
+		out := append(obfsServerHello(s.End, s.session), changeCipherSpec...)
 		_, err = s.Write(append(out, record(22, 0x0303, body)...))
 	default:
 		_, err = s.Write(obfsHello(s.End, body))
@@ -238,6 +301,7 @@ func (s *simpleObfs) Receive() ([]byte, error) {
 			continue
 		}
 		if first && s.Server {
+			s.session = bytes.Clone(body[obfsSession : obfsSession+32])
 			n := int(binary.BigEndian.Uint16(body[obfsTicket-2:]))
 			body = body[obfsTicket:min(obfsTicket+n, len(body))]
 		}
@@ -245,12 +309,23 @@ func (s *simpleObfs) Receive() ([]byte, error) {
 	}
 }
 
-// obfsTicket is where the session ticket's data is in obfs_tls.c's ClientHello.
-const obfsTicket = 4 + 2 + 32 + 1 + 32 + 2 + 56 + 2 + 2 + 4
+// Where session id and session ticket are in obfs_tls.c's ClientHello.
+const (
+	obfsSession = 4 + 2 + 32 + 1
+	obfsTicket  = obfsSession + 32 + 2 + 56 + 2 + 2 + 4
+)
+
+// obfsServerHello is obfs_tls.c's: ChaCha20-Poly1305, no version and no key of TLS 1.3.
+func obfsServerHello(e *End, session []byte) []byte {
+	body := append([]byte{3, 3}, take(e.Random, 32)...)
+	body = append(append(append(body, 32), session...), 0xcc, 0xa8, 0, 0, 15, 0xff, 1, 0, 1, 0, 0, 0x17, 0, 0, 0, 0x0b, 0, 2, 1, 0)
+	return record(22, 0x0301, append([]byte{2, 0, 0, byte(len(body))}, body...))
+}
 
 // obfsHello is simple-obfs's fixed ClientHello with the ticket filled.
 func obfsHello(e *End, ticket []byte) []byte {
-	suites := bytes.Repeat([]byte{0xc0, 0x2c, 0xc0, 0x30, 0x00, 0x9f, 0xcc, 0xa9, 0xcc, 0xa8, 0xcc, 0xaa, 0xc0, 0x2b, 0xc0, 0x2f, 0x00, 0x9e}, 4)[:56]
+	suites := []byte("\xc0\x2c\xc0\x30\x00\x9f\xcc\xa9\xcc\xa8\xcc\xaa\xc0\x2b\xc0\x2f\x00\x9e\xc0\x24\xc0\x28\x00\x6b\xc0\x23\xc0\x27\x00\x67\xc0\x0a\xc0\x14\x00\x39" +
+		"\xc0\x09\xc0\x13\x00\x33\x00\x9d\x00\x9c\x00\x3d\x00\x3c\x00\x35\x00\x2f\x00\xff")
 	host := "www.bing.com"
 	name := append([]byte{0, 0, 0, byte(len(host) + 5), 0, byte(len(host) + 3), 0, 0, byte(len(host))}, host...)
 	other := []byte{0, 0x0b, 0, 4, 3, 1, 0, 2, 0, 0x0a, 0, 0x0a, 0, 8, 0, 0x1d, 0, 0x17, 0, 0x19, 0, 0x18, 0, 0x0d, 0, 0x16, 0, 0x14, 6, 1, 6, 3, 5, 1, 5, 3, 4, 1, 4, 3, 3, 1, 3, 3, 2, 1, 2, 3,

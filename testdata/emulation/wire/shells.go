@@ -21,6 +21,7 @@ func shells() []Format {
 			return newHTTP(e, e, httpShell{path: "/api/v1/events", agent: "Mozilla/5.0", binary: true}, ctr(e.Key[:32], e.Random)), nil
 		}},
 		{Name: "websocket-shell", Cipher: "AES-256-CTR", Port: 80, Layout: "RFC 6455 upgrade, then binary frames of ciphertext", Open: openWebSocket},
+		{Name: "faketls-finished", Cipher: "AES-256-CTR", Layout: "as mtproto-faketls, the client's first record 53 bytes, as long as a Finished", Open: openMTProto(53, false)},
 		{Name: "replayed-tls12", Cipher: "AES-256-CTR", Layout: "a recorded TLS 1.2 handshake, then 17 03 03 records", Open: openReplayed(tls.VersionTLS12)},
 		{Name: "replayed-tls13", Cipher: "AES-256-CTR", Layout: "a recorded TLS 1.3 handshake, then 17 03 03 records", Open: openReplayed(tls.VersionTLS13)},
 	})
