@@ -293,8 +293,8 @@ func (d *decoder) frames(b []byte, decode bool) alphabet {
 		if n < width+minEncoded || n > most || n > len(b) && first && width < 4 {
 			return 0
 		}
-		body := b[width:min(n, len(b))]
-		b = b[width+len(body):]
+		body := b[min(width, len(b)):min(n, len(b))]
+		b = b[min(n, len(b)):]
 		switch {
 		case decode:
 			d.lines(body)
