@@ -34,6 +34,9 @@ func Unexplained(c *Conversation, o Options) Judgement {
 		return Judgement{Verdict: Undetermined, Reasons: noPayload, Final: c.Ended}
 	}
 	if n >= minText && mostlyText(c.Client.Data, c.Server.Data) {
+		if j, ok := encodedText(c, o); ok {
+			return j
+		}
 		return Judgement{Verdict: Cleartext, Confidence: 0.9, Reasons: printable, Final: c.Ended || full(c)}
 	}
 	e := examinations.Get().(*examined)
@@ -75,6 +78,8 @@ type examined struct {
 	seen   blocks
 	joined [randomness.MaxSample + randomness.MinSample]byte // both bodies
 	head   [excludedBy]byte
+
+	decoded [2][decodedSample]byte
 }
 
 // examinations keeps what was used, since it is large.
@@ -110,12 +115,17 @@ const (
 	yes
 )
 
-func (e *examined) examine(c *Conversation, o Options) {
+// begin forgets the last examination.
+func (e *examined) begin(c *Conversation, o Options) {
 	e.threshold, e.datagrams = o.Threshold, c.Transport == UDP
 	if e.threshold <= 0 || e.threshold > 1 {
 		e.threshold = DefaultThreshold
 	}
 	e.framing, e.framed, e.found, e.format, e.disguise = false, false, false, nil, nil
+}
+
+func (e *examined) examine(c *Conversation, o Options) {
+	e.begin(c, o)
 	for i, h := range [...]*Half{&c.Client, &c.Server} {
 		s := &e.sides[i]
 		s.data, s.repeats = h.Data, unknown
