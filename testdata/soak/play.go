@@ -35,7 +35,6 @@ type soak struct {
 	dropped int64
 	seen    int64
 	started atomic.Int64
-	from    counts // what was sent before the measuring began
 	total   counts
 }
 
