@@ -51,12 +51,13 @@ func (l *live) flows(ctx context.Context, window time.Duration, keep func(*Flow)
 	l.table.Advance(int64(l.awake()))
 	var found []Flow
 	var shown []*kept
+	var out Flow // one for all: keep lets it escape, and there are tens of thousands
 	for f := range l.table.Flows() {
 		silent := l.table.Silent(f)
 		if !f.Judged || silent > window && !f.Alert() {
 			continue
 		}
-		out := l.owned(f)
+		out = l.owned(f)
 		if f.Alert() {
 			out.CommunityID = f.CommunityID()
 			if carries, _ := l.carrying(f); carries {
