@@ -93,7 +93,7 @@ func judgeFile(ctx context.Context, file string, settings config.Config, hooks j
 	}
 	defer func() { _ = source.Close() }()
 	var panicked error
-	decide := judging(settings, func(err error) { panicked = err })
+	decide := judging(settings, newHandshakes(), func(err error) { panicked = err })
 	if hooks.inspect != nil {
 		decide = inspected(decide, hooks.inspect)
 	}
@@ -150,7 +150,7 @@ func replay(ctx context.Context, source capture.Source, table *flow.Table, progr
 type judgeFunc = func(*flow.Flow, *conformance.Conversation) conformance.Judgement
 
 // judging is the judge of a flow table under some settings. A panic over one hostile flow leaves that undetermined, and is reported.
-func judging(settings config.Config, report func(error)) judgeFunc {
+func judging(settings config.Config, seen *handshakes, report func(error)) judgeFunc {
 	options := conformance.Options{Threshold: settings.PayloadEntropyThreshold}
 	resolvers := newResolvers(settings.DoHResolvers)
 	least := uint64(settings.TrafficVolumeThreshold)
@@ -162,6 +162,7 @@ func judging(settings config.Config, report func(error)) judgeFunc {
 			}
 		}()
 		j = judge.Judge(c, options)
+		seen.check(f, c, &j)
 		if j.Verdict == conformance.Random && f.Bytes[0]+f.Bytes[1] < least {
 			j.Verdict, j.Final, j.Stable = conformance.Undetermined, false, false
 			j.Reasons = append(j.Reasons, "below_traffic_volume_threshold")
