@@ -424,8 +424,16 @@ func (s *search) explains(of *attempt, f *framing, need int) (told int, ok bool)
 // unit walks through one unit; it fails unless the last message ends where the bytes end, or, where cut is allowed, beyond.
 func (t *tally) unit(f *framing, b []byte, ends []int, cut bool) bool {
 	known, least := 0, f.position+f.width
+	shift, mask := 32-8*uint(f.width)&31, uint32(1)<<(8*uint(f.width)-1)<<1-1
 	for at := 0; at < len(b) && t.parts < maxFramed; t.parts++ {
-		v := f.value(b[at:])
+		v := -1
+		if from := at + f.position; from+4 > len(b) {
+			v = f.value(b[at:])
+		} else if x := b[from : from+4]; f.little {
+			v = int(binary.LittleEndian.Uint32(x) & mask)
+		} else {
+			v = int(binary.BigEndian.Uint32(x) >> shift)
+		}
 		n := v + f.extra
 		foretold := v >= 0 && n <= len(b)-at
 		switch {
