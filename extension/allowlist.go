@@ -56,7 +56,7 @@ func checkRules(o checkOptions, paths []string, out io.Writer) error {
 	}
 	failed, warned := len(problems), 0
 	for _, err := range problems {
-		fmt.Fprintln(out, "error:", strings.TrimPrefix(err.Error(), "allowlist: "))
+		fmt.Fprintln(out, "error:", printable(strings.TrimPrefix(err.Error(), "allowlist: ")))
 	}
 	now := time.Now()
 	for _, rule := range set.Rules() {
@@ -66,10 +66,10 @@ func checkRules(o checkOptions, paths []string, out io.Writer) error {
 			continue
 		case rule.Dead(now) != "":
 			failed++
-			fmt.Fprintf(out, "error: %s: rule %q: %s\n", rule.Source, rule.Name, weakness)
+			fmt.Fprintln(out, "error:", printable(about(rule, weakness)))
 		default:
 			warned++
-			fmt.Fprintf(out, "warning: %s: rule %q: %s\n", rule.Source, rule.Name, weakness)
+			fmt.Fprintln(out, "warning:", printable(about(rule, weakness)))
 		}
 	}
 	fmt.Fprintf(out, "%d rules in force, %d errors, %d warnings\n", len(set.Rules()), failed, warned)
@@ -77,6 +77,10 @@ func checkRules(o checkOptions, paths []string, out io.Writer) error {
 		return errReported
 	}
 	return nil
+}
+
+func about(rule *allowlist.Rule, what string) string {
+	return fmt.Sprintf("%s: rule %q: %s", rule.Source, rule.Name, what)
 }
 
 // ruleFiles puts a folder's *.yaml files in its place.

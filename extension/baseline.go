@@ -156,7 +156,7 @@ func (o *baselineOptions) count(cmd *cobra.Command, logs []string, since baselin
 	stderr := cmd.ErrOrStderr()
 	report := func(err error) {
 		failed = true
-		fmt.Fprintln(stderr, "cipherlens:", err)
+		complain(stderr, err)
 	}
 	files, total := logFiles(append([]string{o.from}, logs...), report)
 	counter = baseline.NewCounter(int64(budget), since)
@@ -283,7 +283,7 @@ func writeProposals(w, notes io.Writer, counter *baseline.Counter, terms baselin
 		if why != "" {
 			reasons[id.Name+": "+why]++
 			if len(reasons) <= 20 {
-				fmt.Fprintf(notes, "not proposed: %s: %s\n", id.Name, why)
+				fmt.Fprintf(notes, "not proposed: %s: %s\n", printable(id.Name), printable(why))
 			}
 		}
 		for _, r := range rules {
@@ -403,19 +403,19 @@ func writeNew(w io.Writer, counter *baseline.Counter, since baseline.Day) error 
 	fmt.Fprintln(table, "NEW\tFIRST SEEN\tHOSTS\tDAYS\tIDENTITY\tDESTINATION")
 	identities, destinations := 0, uint64(0)
 	err := counter.Each(func(id *baseline.Identity) error {
-		kind := "destination"
+		kind, name := "destination", printable(id.Name)
 		if id.IsNew {
 			kind = "identity"
 			identities++
 		}
 		destinations += id.NewDestinations
 		if id.Estimated && id.NewDestinations > 0 {
-			fmt.Fprintf(table, "%s\t%s\t%d\t%d\t%s\tabout %d new ones\n", kind, id.First, id.Hosts, id.Days, id.Name, id.NewDestinations)
+			fmt.Fprintf(table, "%s\t%s\t%d\t%d\t%s\tabout %d new ones\n", kind, id.First, id.Hosts, id.Days, name, id.NewDestinations)
 		}
 		for _, s := range id.Seen {
 			if s.First >= since {
 				p := baseline.Port{Number: s.Port(), Protocol: s.Protocol()}
-				fmt.Fprintf(table, "%s\t%s\t%d\t%d\t%s\t%s port %s\n", kind, s.First, s.Hosts, s.Days, id.Name, s.Address(), p)
+				fmt.Fprintf(table, "%s\t%s\t%d\t%d\t%s\t%s port %s\n", kind, s.First, s.Hosts, s.Days, name, s.Address(), p)
 			}
 		}
 		return nil

@@ -128,7 +128,7 @@ func judgeFiles(ctx context.Context, o flowsOptions, settings config.Config, fil
 		if j.err != nil {
 			failed = true
 			show.clear()
-			fmt.Fprintln(stderr, "cipherlens:", j.err)
+			complain(stderr, j.err)
 		}
 		show.step()
 		return nil
@@ -233,7 +233,7 @@ func (p *flowPrinter) flow(f *sensor.Flow) error {
 		return p.object(f)
 	}
 	_, err := fmt.Fprintf(p.table, "%s\t%s\t%s\t%s\t%d\t%d\t%s\t%s\n", f.Judgement.Verdict, transport(f.Protocol), f.Local, f.Remote,
-		f.BytesOut, f.BytesIn, what(f), cmp.Or(f.Owner.Path, f.Owner.Name))
+		f.BytesOut, f.BytesIn, printable(what(f)), printable(cmp.Or(f.Owner.Path, f.Owner.Name)))
 	return err
 }
 

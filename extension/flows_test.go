@@ -1,12 +1,29 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cipherlens/cipherlens/internal/config"
+	"github.com/cipherlens/cipherlens/internal/sensor"
 )
+
+// TestHostileProcessName: a capture says what a process is called, and anybody can write a capture.
+func TestHostileProcessName(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	w := bufio.NewWriter(&out)
+	p := newFlowPrinter(flowsOptions{}, config.Config{}, w)
+	require.NoError(t, p.flow(&sensor.Flow{Owner: sensor.Owner{Name: "ssh\x1b[2J\nrandom"}}))
+	require.NoError(t, p.end())
+	require.NoError(t, w.Flush())
+	require.Contains(t, out.String(), "ssh?[2J?random\n")
+	require.Equal(t, 2, bytes.Count(out.Bytes(), []byte("\n")), "a header and a line")
+}
 
 // TestAppendQuoted compares with encoding/json.
 func TestAppendQuoted(t *testing.T) {

@@ -420,3 +420,40 @@ func TestCopiedKeysApprove(t *testing.T) {
 	require.NoError(t, os.WriteFile(dir+"/allowlist.d/copied.yaml", []byte(rules), 0o644))
 	require.Empty(t, found(dir+"/config.yaml"))
 }
+
+// TestMarksCountWhereNobodyVouches: what a linked-in library leaves in a program is evidence in one that nobody vouches for, and not in signed software, which often
+// brings a TLS library.
+func TestMarksCountWhereNobodyVouches(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		signature string
+		evidence  string
+		severity  string // empty: no finding
+	}{
+		{image.SignedAdhoc, "weak", "medium"},
+		{image.Unsigned, "weak", "medium"},
+		{image.SignedDeveloperID, "weak", ""},
+		{image.SignedApple, "weak", ""},
+		{image.SignedAdhoc, "", ""},
+		{image.SignedDeveloperID, "strong", "medium"},
+	} {
+		m := &madeHost{platform: "darwin", images: map[string]*image.Report{}}
+		report := &image.Report{Path: "/opt/x", Signature: image.Signature{Kind: tt.signature}}
+		if tt.evidence != "" {
+			report.Evidence = []image.Evidence{{Provider: "go", Class: "symmetric", Strength: tt.evidence, Symbols: []string{"crypto/aes"}}}
+		}
+		m.images["/opt/x"] = report
+		m.flows = []sensor.Flow{flowTo("203.0.113.9:4444", sensor.Owner{PID: 7, Path: "/opt/x"}, conformance.Random, 1)}
+		rows := ask(t, m, "an0402/detection", packQueries(t, m.platform)["an0402/detection"].SQL)
+		if tt.severity == "" {
+			require.Empty(t, rows, "%+v", tt)
+			continue
+		}
+		require.Len(t, rows, 1, "%+v", tt)
+		require.Equal(t, tt.severity, rows[0]["severity"])
+		require.Equal(t, "go", rows[0]["provider"])
+		if tt.evidence == "weak" {
+			require.Contains(t, rows[0]["reasons"], "symmetric_marker,random")
+		}
+	}
+}

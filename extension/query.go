@@ -102,13 +102,3 @@ func printTable(w io.Writer, result *sqlhost.Result) error {
 	}
 	return t.Flush()
 }
-
-// printable keeps what others named from playing with the terminal.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < 0x20 || r >= 0x7f && r < 0xa0 {
-			return '?'
-		}
-		return r
-	}, s)
-}

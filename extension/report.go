@@ -2,13 +2,13 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -151,8 +151,12 @@ func replaceFile(name string, write func(*bufio.Writer) error) error {
 	return os.Rename(f.Name(), name)
 }
 
-// maxLogLine bounds a line of a result log.
-const maxLogLine = 64 << 20
+const (
+	// maxLogLine bounds a line of a result log, in bytes.
+	maxLogLine = 64 << 20
+	// maxLogErrors bounds how many bad lines of one log are named; the others are counted.
+	maxLogErrors = 20
+)
 
 // readFindings takes the findings (rows with a severity) out of a result log: lines that osquery's loggers write, one change or one snapshot each. What cannot be read is
 // named in the error and left out.
@@ -161,35 +165,53 @@ func readFindings(name string) (found []report.Finding, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("log: %w", err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	lines := bufio.NewScanner(f)
 	lines.Buffer(nil, maxLogLine)
+	var bad []error
+	unnamed := 0
 	for n := 1; lines.Scan(); n++ {
-		if strings.TrimSpace(lines.Text()) == "" {
-			continue
-		}
-		var line struct {
-			Host     string              `json:"hostIdentifier"`
-			Action   string              `json:"action"`
-			Columns  map[string]string   `json:"columns"`
-			Snapshot []map[string]string `json:"snapshot"`
-		}
-		if bad := json.Unmarshal(lines.Bytes(), &line); bad != nil {
-			err = errors.Join(err, fmt.Errorf("log: %s:%d: %w", name, n, bad))
-			continue
-		}
-		if line.Action == "added" {
-			line.Snapshot = append(line.Snapshot, line.Columns)
-		}
-		for _, row := range line.Snapshot {
-			if row["severity"] != "" {
-				row["host"] = line.Host
-				found = append(found, row)
-			}
+		some, err := findingsOf(lines.Bytes())
+		found = append(found, some...)
+		switch {
+		case err == nil:
+		case len(bad) < maxLogErrors:
+			bad = append(bad, fmt.Errorf("log: %s:%d: %w", name, n, err))
+		default:
+			unnamed++
 		}
 	}
-	if bad := lines.Err(); bad != nil {
-		err = errors.Join(err, fmt.Errorf("log: %s: %w", name, bad))
+	if err := lines.Err(); err != nil {
+		bad = append(bad, fmt.Errorf("log: %s: %w", name, err))
 	}
-	return found, err
+	if unnamed > 0 {
+		bad = append(bad, fmt.Errorf("log: %s: %d more bad lines", name, unnamed))
+	}
+	return found, errors.Join(bad...)
+}
+
+// findingsOf reads one line; an empty one has none.
+func findingsOf(text []byte) (found []report.Finding, err error) {
+	if len(bytes.TrimSpace(text)) == 0 {
+		return nil, nil
+	}
+	var line struct {
+		Host     string              `json:"hostIdentifier"`
+		Action   string              `json:"action"`
+		Columns  map[string]string   `json:"columns"`
+		Snapshot []map[string]string `json:"snapshot"`
+	}
+	if err := json.Unmarshal(text, &line); err != nil {
+		return nil, err
+	}
+	if line.Action == "added" {
+		line.Snapshot = append(line.Snapshot, line.Columns)
+	}
+	for _, row := range line.Snapshot {
+		if row["severity"] != "" {
+			row["host"] = line.Host
+			found = append(found, row)
+		}
+	}
+	return found, nil
 }

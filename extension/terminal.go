@@ -1,9 +1,11 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"os"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/term"
@@ -104,4 +106,24 @@ func split(word string, characters int) (head, rest string) {
 		at += size
 	}
 	return word[:at], word[at:]
+}
+
+// printable keeps what others named from playing with the terminal, or with who reads it: no control characters, no line breaks, nothing
+// invisible, nothing that turns the direction of writing.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, s)
+}
+
+// complain prints an error, which may quote what others named.
+func complain(w io.Writer, err error) {
+	lines := strings.Split(err.Error(), "\n")
+	for i := range lines {
+		lines[i] = printable(lines[i])
+	}
+	fmt.Fprintln(w, "cipherlens:", strings.Join(lines, "\n"))
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -32,6 +33,30 @@ func TestWrap(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestPrintable(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		"/Applications/Größe.app":     "/Applications/Größe.app",
+		"\x1b[2J\x1b]0;title\a":       "?[2J?]0;title?",
+		"a\tb\nc\rd\x7f":              "a?b?c?d?",
+		"\u009b31m":                   "?31m", // CSI in one character
+		"fdp.\u202egpj":               "fdp.?gpj",
+		"zero\u200bwidth":             "zero?width",
+		"not UTF-8: \xff\x9b":         "not UTF-8: \ufffd\ufffd",
+		"two\u2028lines":              "two?lines",
+		"cafe\u0301 \u4e2d\U0001f600": "cafe\u0301 \u4e2d\U0001f600",
+	} {
+		require.Equal(t, want, printable(in))
+	}
+}
+
+func TestComplain(t *testing.T) {
+	t.Parallel()
+	var out strings.Builder
+	complain(&out, errors.Join(errors.New("/tmp/\x1b[2J: no such file"), errors.New("and more")))
+	require.Equal(t, "cipherlens: /tmp/?[2J: no such file\nand more\n", out.String())
 }
 
 func TestPaint(t *testing.T) {

@@ -38,20 +38,25 @@ replace() {
 	trap - EXIT
 }
 
-without() { # FILE: its lines but ours
-	awk -v ours="$extension" '{ line = $0; gsub(/^[ \t]+|[ \t\r]+$/, "", line) } line != ours' "$1"
+# others FILE: its lines but ours. What they are is known before anything is replaced.
+others() {
+	[ ! -f "$1" ] || awk -v ours="$extension" '{ line = $0; gsub(/^[ \t]+|[ \t\r]+$/, "", line) } line != ours' "$1"
 }
 
 case $1 in
 add)
 	files | while IFS= read -r file; do
 		[ -d "${file%/*}" ] || { mkdir -p "${file%/*}" && chmod 0755 "${file%/*}"; }
-		{ [ ! -f "$file" ] || without "$file"; echo "$extension"; } | replace "$file"
+		lines=$(others "$file")
+		printf '%s\n' ${lines:+"$lines"} "$extension" | replace "$file"
 	done
 	;;
 remove)
 	for file in "$root/opt/orbit/extensions.load" "$root$home/extensions.load"; do
-		[ ! -f "$file" ] || without "$file" | replace "$file"
+		[ -f "$file" ] || continue
+		lines=$(others "$file")
+		printf '%s' "${lines:+$lines
+}" | replace "$file"
 	done
 	;;
 *) fail "$1: neither add nor remove" ;;

@@ -107,6 +107,21 @@ func TestExtensionsLoad(t *testing.T) {
 	}
 }
 
+// TestExtensionsLoadUnread: a file that could not be read to its end stays as it is.
+func TestExtensionsLoadUnread(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, "Linux")
+	const before = "/opt/a.ext\n/opt/b.ext\n"
+	h.write("etc/osquery/extensions.load", before)
+	require.NoError(t, os.WriteFile(filepath.Join(h.tools, "awk"), []byte("#!/bin/sh\necho /opt/a.ext\nexit 2\n"), 0o755))
+	for _, what := range []string{"add", "remove"} {
+		cmd := exec.Command("./extensions-load.sh", what, "/opt/x.ext")
+		cmd.Env = []string{"ROOT=" + h.root, "PATH=" + h.tools + ":" + os.Getenv("PATH")}
+		require.Error(t, cmd.Run(), what)
+		require.Equal(t, map[string]string{"etc/osquery/extensions.load": before}, loads(t, h.root), what)
+	}
+}
+
 // loads gives every extensions.load, with its mode checked.
 func loads(t *testing.T, root string) map[string]string {
 	t.Helper()

@@ -11,29 +11,29 @@ import (
 // alignment that it has in C on arm64 and x86_64, so that Go lays them out alike on any system.
 type (
 	pktapHeader struct {
-		length, typeNext, dlt         uint32
-		ifname                        [24]byte
-		flags, protocolFamily         uint32
-		preLength, postLength         uint32
-		pid                           int32
-		comm                          [17]byte
-		ipproto                       uint8
-		traceTag                      uint16
-		svc                           uint32
-		iftype, ifunit                uint16
-		epid                          int32
-		ecomm                         [17]byte
-		flowID, compressionGeneration uint32
-		seconds, micros               int32 // struct timeval32
-		uuid, euuid                   [16]byte
+		length, typeNext, dlt uint32
+		ifname                [24]byte
+		flags, _              uint32 // protocol_family
+		_, _                  uint32 // frame_pre_length, frame_post_length
+		pid                   int32
+		comm                  [17]byte
+		_                     uint8  // ipproto
+		_                     uint16 // trace_tag
+		_                     uint32 // svc
+		_, _                  uint16 // iftype, ifunit
+		epid                  int32
+		ecomm                 [17]byte
+		flowID, _             uint32 // comp_gencnt
+		_, _                  int32  // struct timeval32
+		uuid, euuid           [16]byte
 	}
 	pktapHeaderV2 struct {
-		length, uuid, euuid, ifname, comm, ecomm uint8
-		dlt, preLength, postLength               uint16
-		iftype, ipproto                          uint16
-		protocolFamily, svc, flowID              uint32
-		pid, epid                                int32
-		flags                                    uint32
+		_, _, _, _, _, _ uint8  // length, and where uuid, e_uuid, ifname, comm and e_comm are
+		dlt, _, _        uint16 // pre_len, post_len
+		_, _             uint16 // iftype, ipproto
+		_, _, _          uint32 // proto_family, svc, flowid
+		pid, epid        int32
+		flags            uint32
 	}
 	bpfHeader struct {
 		seconds, micros  int32
@@ -41,25 +41,25 @@ type (
 		header           uint16
 	}
 	pktapFilter struct {
-		operation, kind uint32
-		name            [24]byte
+		_, _ uint32   // operation, kind
+		_    [24]byte // interface name or type
 	}
 	ifDescription struct {
-		name        [16]byte
-		length      uint32
-		description [128]byte
+		_ [16]byte // name
+		_ uint32   // length
+		_ [128]byte
 	}
 	ifDriver64 struct {
-		name         [16]byte
-		command, len uint64
-		data         uint64
+		_    [16]byte // name
+		_, _ uint64   // command, length
+		data uint64
 	}
 	bpfProgram struct {
-		length       uint32
+		_            uint32 // length
 		instructions uintptr
 	}
 	interfaceRequest struct {
-		name  [16]byte
+		_     [16]byte // name
 		value [16]byte
 	}
 )

@@ -9,7 +9,7 @@ type LiveOptions struct {
 	Interfaces []string
 	// Snaplen is how many bytes of a packet, from its IP header on, are copied; 0 is DefaultSnaplen.
 	Snaplen int
-	// Buffer is how many bytes the kernel may hold for us; 0 is 4 MiB on Linux (at most 256 MiB) and 512 KiB,
+	// Buffer is how many bytes the kernel may hold for us; 0 is 5 MiB on Linux (at most 256 MiB) and 512 KiB,
 	// its largest, on macOS.
 	Buffer int
 	// Timeout is how long Next waits for a packet before it returns ErrTimeout; 0 is 250 ms.

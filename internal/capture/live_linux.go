@@ -17,10 +17,10 @@ import (
 )
 
 const (
-	defaultRing = 4 << 20 // half a second at 100 Mbit/s
+	defaultRing = 5 << 20 // half a second at 100 Mbit/s
 	maxRing     = 256 << 20
 	// A block is handed over when it is full or `latency` old. It is so large that at 100 Mbit/s it is not full before: to be woken costs more than
-	// what is in it. 16 of them bridge an absence of the reader.
+	// what is in it. 20 of them bridge an absence of the reader.
 	ringBlockSize = 256 << 10
 	ringFrameSize = 2 << 10 // only has to divide the block
 	maxNamed      = 100     // interfaces by name; each is a jump of at most 255 instructions
@@ -36,7 +36,7 @@ type packetSocket struct {
 	timeout  time.Duration
 	next     int // the block that the kernel fills next
 	block    ringBlock
-	busy     bool // a block was walked since the last wait
+	busy     bool   // a block was walked since the last wait
 	data     []byte // a copy of the current packet, so that Close may unmap the ring at any time
 	names    map[int]string
 	degraded string

@@ -8,7 +8,7 @@ import (
 )
 
 // Kinds of blocks (RFC 1951, 3.2.3), in bits 1 and 2 of a stream's first byte. What follows from one without compression says nothing.
-const fixedBlock, dynamicBlock = 1, 2
+const storedBlock, fixedBlock, dynamicBlock = 0, 1, 2
 
 // deflateFirst are the bytes that a bare stream may begin with.
 var deflateFirst = func() string {
@@ -27,26 +27,58 @@ func isDeflate(b []byte) bool {
 	if len(b) < whole {
 		return false
 	}
-	if b[0]>>1&3 == fixedBlock {
-		if !fixedBegins(b) {
-			return false
-		}
-	} else if !dynamicBegins(b) {
+	if !blocksBegin(b) {
 		return false
 	}
 	used, _, _, err := inflate(b)
 	return err == nil && used == len(b) || errors.Is(err, io.ErrUnexpectedEOF) && len(b) >= part
 }
 
+// blocksBegin looks at the stream's first symbols: false where inflate fails in them, or ends before b does. That is so for nearly all
+// other bytes, at a fraction of what inflate takes.
+func blocksBegin(b []byte) bool {
+	const looked = 128 // symbols
+	at, produced, final, n := 0, 0, false, 0
+	for n < looked && !final && at < 8*len(b) {
+		head := bitsAt(b, at)
+		final = head&1 != 0
+		switch at += 3; head >> 1 & 3 {
+		case fixedBlock:
+			var ok bool
+			if at, produced, n, ok = fixedBegins(b, at, produced, n, looked); !ok {
+				return at > 8*len(b) // behind the end there is nothing to judge by
+			}
+		case dynamicBlock:
+			return dynamicBegins(b, at)
+		case storedBlock:
+			return storedBegins(b, at)
+		default:
+			return at > 8*len(b)
+		}
+	}
+	return n == looked || at > 8*len(b) || !final || (at+7)/8 == len(b)
+}
+
+// storedBegins checks a block without compression: its length comes twice, the second time inverted (RFC 1951, 3.2.4).
+func storedBegins(b []byte, at int) bool {
+	b = b[min((at+7)/8, len(b)):]
+	return len(b) < 4 || binary.LittleEndian.Uint16(b) == ^binary.LittleEndian.Uint16(b[2:])
+}
+
 // dynamicBegins checks the start of a block with codes of its own (RFC 1951, 3.2.7): as many codes as there may be, and a code for
 // their lengths that is neither too small nor too large, as nearly all other bytes give one.
-func dynamicBegins(b []byte) bool {
-	if b[0]>>3 > 29 || b[1]&31 > 29 {
+func dynamicBegins(b []byte, at int) bool {
+	if at/8+10 > len(b) {
+		return true
+	}
+	head := bitsAt(b, at)
+	if head&31 > 29 || head>>5&31 > 29 {
 		return false
 	}
-	lengths := int(b[1]>>5|b[2]<<3&8) + 4
+	at += 14
 	used, room := 0, 0
-	for next := binary.LittleEndian.Uint64(b[2:]) >> 1; lengths > 0; lengths-- {
+	next := binary.LittleEndian.Uint64(b[at/8:]) >> (at % 8)
+	for lengths := head>>10&15 + 4; lengths > 0; lengths-- {
 		if n := next & 7; n > 0 {
 			used++
 			room += 1 << (7 - n)
@@ -56,12 +88,10 @@ func dynamicBegins(b []byte) bool {
 	return room == 1<<7 || used == 1
 }
 
-// fixedBegins decodes the start of a block with the fixed codes (RFC 1951, 3.2.6): no copy of earlier bytes may reach back beyond the
-// stream's start, as one soon does where there is no such stream.
-func fixedBegins(b []byte) bool {
-	at, produced := 3, 0
-	const looked = 32 // symbols
-	for range looked {
+// fixedBegins decodes symbols of a block with the fixed codes (RFC 1951, 3.2.6), from bit at on and up to the limit in all, of which there
+// were n: no copy of earlier bytes may reach back beyond the stream's start, as one soon does where there is no such stream.
+func fixedBegins(b []byte, at, produced, n, limit int) (int, int, int, bool) {
+	for ; n < limit; n++ {
 		symbol := fixedSymbols[bitsAt(b, at)&511]
 		at += int(symbol.length)
 		switch {
@@ -69,9 +99,9 @@ func fixedBegins(b []byte) bool {
 			produced++
 			continue
 		case symbol.value == 256: // the block ends
-			return true
+			return at, produced, n + 1, true
 		case symbol.value > 285:
-			return false
+			return at, produced, n, false
 		}
 		length, extra := copied(int(symbol.value))
 		length += int(bitsAt(b, at) & (1<<extra - 1))
@@ -82,11 +112,11 @@ func fixedBegins(b []byte) bool {
 		distance += int(bitsAt(b, at) & (1<<extra - 1))
 		at += extra
 		if code > 29 || distance > produced {
-			return at > 8*len(b) // behind the end there is nothing to judge by
+			return at, produced, n, false
 		}
 		produced += length
 	}
-	return true
+	return at, produced, n, true
 }
 
 // copied is the shortest length that a symbol above 256 stands for, and how many bits add to it (RFC 1951, 3.2.5).

@@ -214,10 +214,15 @@ func (t *Table) remove(f *Flow) {
 	}
 }
 
-// evict makes room for one flow. What was long judged benign goes first, then what never said anything; what may still
-// turn out to be an alert goes late, and alerts only when there is nothing else.
+// evict makes room for one flow. Of what is over, was judged benign or never said anything, the one that was silent for longest goes first: a flow that has
+// just ended is worth more than one that was idle for minutes. What may still turn out to be an alert goes late, and alerts only when there is nothing else.
 func (t *Table) evict() {
-	for _, c := range [...]class{done, bare, benign, idle, quiet, closing, fresh} {
+	if f := t.lists.oldestOf(done, bare, benign); f != nil {
+		t.stats.Evicted++
+		t.remove(f)
+		return
+	}
+	for _, c := range [...]class{idle, quiet, closing, fresh} {
 		for f := t.lists.oldest(c, nil); f != nil; f = t.lists.oldest(c, nil) {
 			if f.sample != nil {
 				t.stats.Unjudged++

@@ -82,3 +82,14 @@ func (ls *lists) oldest(c class, not *Flow) *Flow {
 	}
 	return first
 }
+
+// oldestOf is the flow of these classes that was queued first; nil when there is none.
+func (ls *lists) oldestOf(these ...class) *Flow {
+	var first *Flow
+	for _, c := range these {
+		if f := ls.oldest(c, nil); f != nil && (first == nil || f.queued < first.queued) {
+			first = f
+		}
+	}
+	return first
+}

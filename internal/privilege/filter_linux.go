@@ -3,6 +3,7 @@ package privilege
 import (
 	"fmt"
 	"runtime"
+	"slices"
 	"unsafe"
 
 	"golang.org/x/net/bpf"
@@ -16,8 +17,17 @@ const (
 	dataArgument = 16
 )
 
-// auditArch is AUDIT_ARCH_… (linux/audit.h) by Go's name of the architecture.
-var auditArch = map[string]uint32{"amd64": unix.AUDIT_ARCH_X86_64, "arm64": unix.AUDIT_ARCH_AARCH64}
+// architecture is what the filter has to know of one.
+type architecture struct {
+	audit uint32   // AUDIT_ARCH_... (linux/audit.h)
+	forks []uint32 // system calls beside clone(2) and clone3(2) that make a process
+}
+
+// architectures are those that are released, by Go's name.
+var architectures = map[string]architecture{
+	"amd64": {unix.AUDIT_ARCH_X86_64, []uint32{57, 58}}, // fork(2), vfork(2)
+	"arm64": {unix.AUDIT_ARCH_AARCH64, nil},
+}
 
 // x32 is the first number of amd64's second set of system calls, which nothing of ours uses.
 const x32 = 0x40000000
@@ -38,17 +48,17 @@ var refused = []uint32{
 var families = []uint32{unix.AF_UNIX, unix.AF_NETLINK, unix.AF_PACKET}
 
 // program is the filter for one architecture.
-func program(arch uint32) []bpf.Instruction {
+func program(arch architecture) []bpf.Instruction {
 	allow, refuse := bpf.RetConstant{Val: unix.SECCOMP_RET_ALLOW}, bpf.RetConstant{Val: unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)}
 	p := []bpf.Instruction{
 		bpf.LoadAbsolute{Off: dataArch, Size: 4},
-		bpf.JumpIf{Cond: bpf.JumpEqual, Val: arch, SkipTrue: 1},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: arch.audit, SkipTrue: 1},
 		refuse,
 		bpf.LoadAbsolute{Off: dataNumber, Size: 4},
 		bpf.JumpIf{Cond: bpf.JumpLessThan, Val: x32, SkipTrue: 1},
 		refuse,
 	}
-	for _, number := range refused {
+	for _, number := range slices.Concat(refused, arch.forks) {
 		p = append(p, bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: number, SkipTrue: 1}, refuse)
 	}
 	// A new process is refused, a new thread is not. What clone3(2) is to do cannot be seen; libraries that find it missing use clone(2).
@@ -71,7 +81,7 @@ func program(arch uint32) []bpf.Instruction {
 
 // filter puts the filter in force, for all threads.
 func filter() error {
-	arch, known := auditArch[runtime.GOARCH]
+	arch, known := architectures[runtime.GOARCH]
 	if !known {
 		return fmt.Errorf("no filter for %s", runtime.GOARCH)
 	}

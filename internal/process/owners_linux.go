@@ -21,7 +21,7 @@ const (
 )
 
 const (
-	maxKnown  = 16 << 10 // inodes in each of the two generations of the cache
+	maxKnown  = 4 << 10  // inodes in each of the two generations of the cache
 	maxRecent = 4        // processes that are asked first
 	maxFiles  = 64 << 10 // open files of a process that are looked at
 	fewFiles  = 512      // open files of a process that is cheap to ask first

@@ -137,9 +137,17 @@ func parseStat(b []byte) (stat, error) {
 	if open < 0 || end < open {
 		return stat{}, errors.New("no name in parentheses")
 	}
-	fields := bytes.Fields(b[end+1:])
-	if len(fields) < 20 {
-		return stat{}, fmt.Errorf("%d fields after the name, less than 20", len(fields))
+	var fields [20][]byte
+	n := 0
+	for field := range bytes.FieldsSeq(b[end+1:]) {
+		if fields[n] = field; n == len(fields)-1 {
+			n++
+			break
+		}
+		n++
+	}
+	if n < len(fields) {
+		return stat{}, fmt.Errorf("%d fields after the name, less than 20", n)
 	}
 	ppid, err := strconv.Atoi(string(fields[1]))
 	if err != nil {
@@ -216,6 +224,6 @@ func listPIDs() ([]int, error) {
 	return pids, nil
 }
 
-func identity(pid int) (CodeIdentity, error) {
-	return CodeIdentity{}, fmt.Errorf("process: %d: code identity on linux: %w", pid, errors.ErrUnsupported)
-}
+var errNoIdentity = fmt.Errorf("process: code identity on linux: %w", errors.ErrUnsupported)
+
+func identity(int) (CodeIdentity, error) { return CodeIdentity{}, errNoIdentity }

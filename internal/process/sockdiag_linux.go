@@ -29,10 +29,11 @@ type socketInfo struct {
 
 // diag asks the kernel for sockets of its network namespace.
 type diag struct {
-	mu    sync.Mutex
-	fd    int
-	seq   uint32
-	reply [8 << 10]byte
+	mu      sync.Mutex
+	fd      int
+	seq     uint32
+	request [requestSize]byte
+	reply   [8 << 10]byte
 }
 
 func openDiag() (*diag, error) {
@@ -65,7 +66,7 @@ func (d *diag) ask(protocol uint8, source, destination netip.AddrPort, port uint
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.seq++
-	if _, err := unix.Write(d.fd, diagRequest(d.seq, protocol, source, destination)); err != nil {
+	if _, err := unix.Write(d.fd, diagRequest(d.request[:], d.seq, protocol, source, destination)); err != nil {
 		return socketInfo{}, false
 	}
 	for {
@@ -82,8 +83,9 @@ func (d *diag) ask(protocol uint8, source, destination netip.AddrPort, port uint
 	}
 }
 
-func diagRequest(seq uint32, protocol uint8, source, destination netip.AddrPort) []byte {
-	b := make([]byte, requestSize)
+// diagRequest makes a request in b.
+func diagRequest(b []byte, seq uint32, protocol uint8, source, destination netip.AddrPort) []byte {
+	clear(b)
 	binary.NativeEndian.PutUint32(b, requestSize)
 	binary.NativeEndian.PutUint16(b[4:], sockDiagByFamily)
 	binary.NativeEndian.PutUint16(b[6:], unix.NLM_F_REQUEST)
@@ -96,10 +98,21 @@ func diagRequest(seq uint32, protocol uint8, source, destination netip.AddrPort)
 	id := b[idOffset:]
 	binary.BigEndian.PutUint16(id, source.Port())
 	binary.BigEndian.PutUint16(id[2:], destination.Port())
-	copy(id[4:20], source.Addr().AsSlice())
-	copy(id[20:36], destination.Addr().AsSlice())
+	putAddress(id[4:20], source.Addr())
+	putAddress(id[20:36], destination.Addr())
 	binary.NativeEndian.PutUint64(id[40:], 0xffffffffffffffff) // INET_DIAG_NOCOOKIE
 	return b
+}
+
+// putAddress writes 4 or 16 bytes.
+func putAddress(b []byte, a netip.Addr) {
+	if a.Is4() {
+		four := a.As4()
+		copy(b, four[:])
+		return
+	}
+	sixteen := a.As16()
+	copy(b, sixteen[:])
 }
 
 // parseReply reads an inet_diag_msg. Sockets without a file (TIME_WAIT, not yet accepted) have no inode.

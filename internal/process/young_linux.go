@@ -23,8 +23,9 @@ type young struct {
 	events *events // nil without
 	why    string  // there are none
 	last   int
-	list   []youth // the youngest last
-	unsure []youth // pids that are given and of no process (yet): threads, and processes that are being made
+	list   []youth  // the youngest last
+	room   []*youth // for likely
+	unsure []youth  // pids that are given and of no process (yet): threads, and processes that are being made
 }
 
 // youth is a new process.
@@ -96,7 +97,7 @@ func (y *young) poll(now time.Time) {
 
 // likely gives the youngest processes first, and before the others those that own nothing yet.
 func (y *young) likely() []*youth {
-	list := make([]*youth, 0, len(y.list))
+	list := y.room[:0]
 	for _, owner := range [2]bool{false, true} {
 		for i := len(y.list) - 1; i >= 0; i-- {
 			if y.list[i].owner == owner {
@@ -104,6 +105,7 @@ func (y *young) likely() []*youth {
 			}
 		}
 	}
+	y.room = list
 	return list
 }
 
@@ -178,15 +180,14 @@ func isProcess(pid int) whether {
 
 // lastPID reads the last field of /proc/loadavg.
 func lastPID() (int, error) {
-	b, err := readProc("/proc/loadavg")
+	r := rooms.Get().(*room)
+	defer rooms.Put(r)
+	b, err := procDir(unix.AT_FDCWD).read("/proc/loadavg", r.file[:])
 	if err != nil {
 		return 0, fmt.Errorf("process: %w", err)
 	}
-	fields := bytes.Fields(b)
-	if len(fields) != 5 {
-		return 0, fmt.Errorf("process: /proc/loadavg: %d fields, not 5", len(fields))
-	}
-	pid, err := strconv.Atoi(string(fields[4]))
+	b = bytes.TrimSpace(b)
+	pid, err := strconv.Atoi(string(b[bytes.LastIndexByte(b, ' ')+1:]))
 	if err != nil {
 		return 0, fmt.Errorf("process: /proc/loadavg: last pid: %w", err)
 	}

@@ -3,6 +3,7 @@ package report
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -272,40 +273,43 @@ func draw(flows []sensor.Flow) timeline {
 		return timeline{}
 	}
 	first, last := flows[0].FirstSeen, flows[0].LastSeen
-	rows := map[string]*[slots][classes]int{}
 	totals := map[string]*[classes]int{}
 	for i := range flows {
-		first, last = min(first, flows[i].FirstSeen), max(last, flows[i].LastSeen)
+		f := &flows[i]
+		first, last = min(first, f.FirstSeen), max(last, f.LastSeen)
+		name := talker(f)
+		if totals[name] == nil {
+			totals[name] = new([classes]int)
+		}
+		totals[name][class(f.Judgement.Verdict)]++
+	}
+	names := slices.SortedFunc(maps.Keys(totals), func(a, b string) int {
+		return cmp.Or(cmp.Compare(totals[b][classAlert], totals[a][classAlert]), cmp.Compare(sum(totals[b]), sum(totals[a])), cmp.Compare(a, b))
+	})
+	shown := names[:min(len(names), maxProcesses)]
+	active := map[string]*[slots][classes]bool{}
+	for _, name := range shown {
+		active[name] = new([slots][classes]bool)
 	}
 	slot := func(t int64) int { return int((t - first) * (slots - 1) / max(last-first, 1)) }
 	for i := range flows {
 		f := &flows[i]
-		name := cmp.Or(f.Owner.Label, f.Owner.Path, f.Owner.Name, "owner not known, "+f.Local.Addr().String())
-		if rows[name] == nil {
-			rows[name], totals[name] = new([slots][classes]int), new([classes]int)
-		}
-		c := class(f.Judgement.Verdict)
-		totals[name][c]++
-		for t := slot(f.FirstSeen); t <= slot(f.LastSeen); t++ {
-			rows[name][t][c]++
+		if row := active[talker(f)]; row != nil {
+			for t := slot(f.FirstSeen); t <= slot(f.LastSeen); t++ {
+				row[t][class(f.Judgement.Verdict)] = true
+			}
 		}
 	}
-	names := make([]string, 0, len(rows))
-	for name := range rows {
-		names = append(names, name)
+	t := timeline{First: clock(first), Last: clock(last), Width: slots * slotWidth, Height: rowHeight * float64(len(shown)), More: len(names) - len(shown)}
+	for i, name := range shown {
+		t.Rows = append(t.Rows, rowOf(name, active[name], totals[name], float64(i)*rowHeight))
 	}
-	slices.SortFunc(names, func(a, b string) int {
-		return cmp.Or(cmp.Compare(totals[b][classAlert], totals[a][classAlert]), cmp.Compare(sum(totals[b]), sum(totals[a])), cmp.Compare(a, b))
-	})
-	t := timeline{First: clock(first), Last: clock(last), Width: slots * slotWidth}
-	if len(names) > maxProcesses {
-		t.More, names = len(names)-maxProcesses, names[:maxProcesses]
-	}
-	for i, name := range names {
-		t.Rows = append(t.Rows, rowOf(name, rows[name], totals[name], float64(i)*rowHeight))
-	}
-	t.Height = rowHeight * float64(len(names))
 	return t
+}
+
+// talker names the row that a flow is in.
+func talker(f *sensor.Flow) string {
+	return cmp.Or(f.Owner.Label, f.Owner.Path, f.Owner.Name, "owner not known, "+f.Local.Addr().String())
 }
 
 func sum(counts *[classes]int) (n int) {
@@ -315,7 +319,7 @@ func sum(counts *[classes]int) (n int) {
 	return n
 }
 
-func rowOf(name string, active *[slots][classes]int, totals *[classes]int, y float64) timelineRow {
+func rowOf(name string, active *[slots][classes]bool, totals *[classes]int, y float64) timelineRow {
 	row := timelineRow{Name: name, Y: y, Flows: sum(totals)}
 	var parts []string
 	for c, n := range totals {
@@ -327,11 +331,11 @@ func rowOf(name string, active *[slots][classes]int, totals *[classes]int, y flo
 	for c := range classes { // runs of slots, a lane a class
 		lane := (rowHeight - 4) / classes
 		for at := 0; at < slots; at++ {
-			if active[at][c] == 0 {
+			if !active[at][c] {
 				continue
 			}
 			end := at
-			for end < slots && active[end][c] > 0 {
+			for end < slots && active[end][c] {
 				end++
 			}
 			row.Bars = append(row.Bars, rect{X: slotWidth * float64(at), Y: y + 2 + lane*float64(c), W: slotWidth * float64(end-at), H: lane,

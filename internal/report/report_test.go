@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/netip"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -178,6 +179,23 @@ func TestManyFlows(t *testing.T) {
 	require.Contains(t, page, fmt.Sprint(40_000-maxFlows, " more are not shown"))
 	require.LessOrEqual(t, len(s.kept), maxShapes)
 	require.Empty(t, s.pending)
+}
+
+// TestManyOwners: what is not shown takes no room. Without an owner each local address is a row, and a capture may have any number of them.
+func TestManyOwners(t *testing.T) { // not parallel: it looks at what is allocated
+	const n = 65_536
+	flows := make([]sensor.Flow, n)
+	for i := range flows {
+		flows[i] = made(i, conformance.TLS)
+		flows[i].Owner = sensor.Owner{}
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	drawn := draw(flows)
+	runtime.ReadMemStats(&after)
+	require.Len(t, drawn.Rows, maxProcesses)
+	require.Equal(t, n-maxProcesses, drawn.More)
+	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(n*512))
 }
 
 func TestNothing(t *testing.T) {

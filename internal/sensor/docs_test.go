@@ -15,7 +15,7 @@ func TestEveryRowIsExplained(t *testing.T) {
 	h.unjudged.Store(1)
 	s := newSensor(t, Options{Own: func() []Coverage { return []Coverage{{Name: "privileges"}, {Name: "socket"}} }})
 	rows := append(h.coverage(), s.Coverage(t.Context())...)
-	rows = append(rows, diskCoverage(nil))
+	rows = append(rows, diskCoverage(nil), s.rowCoverage())
 	there := map[string]bool{}
 	for _, row := range rows {
 		there[row.Name] = true

@@ -54,8 +54,9 @@ type live struct {
 	table       *flow.Table
 	fresh       []*flow.Flow // opened by the packet that is being added
 	judge       func(*flow.Flow, *conformance.Conversation) conformance.Judgement
-	allNames    bool   // record_sni is all
-	judgedUnder uint64 // the count of changes of the settings that judge was made of
+	allNames    bool        // record_sni is all
+	handshakes  *handshakes // that were seen
+	judgedUnder uint64      // the count of changes of the settings that judge was made of
 	kept        *alerts
 	alerted     map[*flow.Flow]*alerted // what is an alert in table
 	leaving     []sighting              // what was one
@@ -101,7 +102,7 @@ func newLive(o Options, index *Index, approve func(context.Context, []Flow)) *li
 		index: index, settings: o.Settings, images: o.Images, approve: approve, log: o.Log, file: o.Alerts, fileless: o.AlertsLost, now: clock.Now,
 		open:   func() (capture.Source, error) { return capture.OpenLive(capture.LiveOptions{}) },
 		list:   interfaces,
-		owners: newOwners(index, o.Sockets), waiting: questions{wake: make(chan struct{}, 1), asleep: true}, kept: newAlerts(), alerted: map[*flow.Flow]*alerted{},
+		owners: newOwners(index, o.Sockets), waiting: questions{wake: make(chan struct{}, 1), asleep: true}, kept: newAlerts(), handshakes: newHandshakes(), alerted: map[*flow.Flow]*alerted{},
 	}
 	if l.owners.sockets == nil || os.Geteuid() != 0 {
 		l.elsewhere.ask = o.Elsewhere
@@ -114,7 +115,7 @@ func (l *live) begin() {
 	l.started = l.now()
 	l.looked = l.started
 	now := l.settings.Current()
-	l.judge, l.judgedUnder, l.allNames = judging(now, l.judgeFailed), l.settings.Changes(), now.RecordSNI == config.SNIAll
+	l.judge, l.judgedUnder, l.allNames = judging(now, l.handshakes, l.judgeFailed), l.settings.Changes(), now.RecordSNI == config.SNIAll
 	l.table = flow.New(flow.Config{
 		Judge:   l.judged,
 		Opened:  l.opened,
@@ -275,7 +276,7 @@ func (l *live) judgeFailed(err error) {
 func (l *live) follow() {
 	if changes := l.settings.Changes(); changes != l.judgedUnder {
 		now := l.settings.Current()
-		l.judge, l.judgedUnder, l.allNames = judging(now, l.judgeFailed), changes, now.RecordSNI == config.SNIAll
+		l.judge, l.judgedUnder, l.allNames = judging(now, l.handshakes, l.judgeFailed), changes, now.RecordSNI == config.SNIAll
 		l.table.SetKeep(time.Duration(now.TimeWindow))
 	}
 }

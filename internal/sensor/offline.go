@@ -93,7 +93,7 @@ func judgeFile(ctx context.Context, file string, settings config.Config, hooks j
 	}
 	defer func() { _ = source.Close() }()
 	var panicked error
-	decide := judging(settings, func(err error) { panicked = err })
+	decide := judging(settings, newHandshakes(), func(err error) { panicked = err })
 	if hooks.inspect != nil {
 		decide = inspected(decide, hooks.inspect)
 	}
@@ -150,7 +150,7 @@ func replay(ctx context.Context, source capture.Source, table *flow.Table, progr
 type judgeFunc = func(*flow.Flow, *conformance.Conversation) conformance.Judgement
 
 // judging is the judge of a flow table under some settings. A panic over one hostile flow leaves that undetermined, and is reported.
-func judging(settings config.Config, report func(error)) judgeFunc {
+func judging(settings config.Config, seen *handshakes, report func(error)) judgeFunc {
 	options := conformance.Options{Threshold: settings.PayloadEntropyThreshold}
 	resolvers := newResolvers(settings.DoHResolvers)
 	least := uint64(settings.TrafficVolumeThreshold)
@@ -162,6 +162,7 @@ func judging(settings config.Config, report func(error)) judgeFunc {
 			}
 		}()
 		j = judge.Judge(c, options)
+		seen.check(f, c, &j)
 		if j.Verdict == conformance.Random && f.Bytes[0]+f.Bytes[1] < least {
 			j.Verdict, j.Final, j.Stable = conformance.Undetermined, false, false
 			j.Reasons = append(j.Reasons, "below_traffic_volume_threshold")
@@ -210,6 +211,13 @@ func (r *reader) convert(f *flow.Flow) Flow {
 
 // fromTable copies a flow; its owner is left to the caller.
 func fromTable(f *flow.Flow) Flow {
+	out := unnamed(f)
+	out.CommunityID = f.CommunityID()
+	return out
+}
+
+// unnamed is fromTable without the Community ID, which costs more than all the rest.
+func unnamed(f *flow.Flow) Flow {
 	local, remote, outbound := f.Client(), f.Server(), true
 	to, from := flow.ToServer, flow.ToClient
 	if f.Local == flow.LocalServer {
@@ -220,7 +228,7 @@ func fromTable(f *flow.Flow) Flow {
 		Protocol: f.Transport, Local: local, Remote: remote, Direction: Outbound,
 		FirstSeen: f.FirstSeen / int64(time.Second), LastSeen: f.LastSeen / int64(time.Second),
 		PacketsOut: f.Packets[to], PacketsIn: f.Packets[from], BytesOut: f.Bytes[to], BytesIn: f.Bytes[from],
-		opened: f.FirstSeen, CommunityID: f.CommunityID(), Judgement: f.Judgement, Owner: Owner{PID: -1},
+		opened: f.FirstSeen, Judgement: f.Judgement, Owner: Owner{PID: -1},
 	}
 	if !outbound {
 		out.Direction = Inbound

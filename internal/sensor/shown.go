@@ -27,7 +27,14 @@ func (l *live) settled(f *flow.Flow) bool {
 
 // convert copies a flow with its owner; the lock must be held.
 func (l *live) convert(f *flow.Flow) Flow {
-	out := fromTable(f)
+	out := l.owned(f)
+	out.CommunityID = f.CommunityID()
+	return out
+}
+
+// owned is convert without the Community ID.
+func (l *live) owned(f *flow.Flow) Flow {
+	out := unnamed(f)
 	if owner, known := f.Owner.(*Owner); known {
 		out.Owner = *owner
 	} else {
@@ -44,13 +51,15 @@ func (l *live) flows(ctx context.Context, window time.Duration, keep func(*Flow)
 	l.table.Advance(int64(l.awake()))
 	var found []Flow
 	var shown []*kept
+	var out Flow // one for all: keep lets it escape, and there are tens of thousands
 	for f := range l.table.Flows() {
 		silent := l.table.Silent(f)
 		if !f.Judged || silent > window && !f.Alert() {
 			continue
 		}
-		out := l.convert(f)
+		out = l.owned(f)
 		if f.Alert() {
+			out.CommunityID = f.CommunityID()
 			if carries, _ := l.carrying(f); carries {
 				out.Judgement = carrier(out.Judgement)
 			} else if !l.settled(f) {
@@ -63,6 +72,9 @@ func (l *live) flows(ctx context.Context, window time.Duration, keep func(*Flow)
 		}
 		out.Kept = silent > window
 		if keep(&out) {
+			if out.CommunityID == "" {
+				out.CommunityID = f.CommunityID()
+			}
 			found = append(found, out)
 		}
 	}

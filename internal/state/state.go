@@ -12,8 +12,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -79,18 +81,46 @@ func CheckFolder(folder string) error {
 	case mode.Perm()&0o022 != 0:
 		return fmt.Errorf("%s: writable by others (mode %v)", folder, mode.Perm())
 	}
-	for up := filepath.Dir(folder); ; up = filepath.Dir(up) {
-		info, err := os.Stat(up)
+	parent := filepath.Dir(folder)
+	if err := checkParents(parent); err != nil {
+		return err
+	}
+	behindLinks, err := filepath.EvalSymlinks(parent)
+	if err != nil {
+		return err
+	}
+	return checkParents(behindLinks)
+}
+
+// checkParents says why somebody else can put another folder in the place of one in folder. What stands there may be a link.
+func checkParents(folder string) error {
+	for up := folder; ; up = filepath.Dir(up) {
+		info, err := os.Lstat(up)
 		if err != nil {
 			return err
 		}
-		if mode := info.Mode(); mode.Perm()&0o002 != 0 && mode&fs.ModeSticky == 0 {
-			return fmt.Errorf("%s: writable by everybody (mode %v)", up, mode.Perm())
+		owner, mode := rootfs.Owner(info), info.Mode()
+		sticky, link := mode&fs.ModeSticky != 0, mode&fs.ModeSymlink != 0
+		switch {
+		case owner != os.Geteuid() && owner != 0:
+			return fmt.Errorf("%s: owned by user %d", up, owner)
+		case sticky || link: // in a sticky folder only owners rename, and a link's mode means nothing
+		case mode.Perm()&0o002 != 0:
+			return fmt.Errorf("%s: writable by others (mode %v)", up, mode.Perm())
+		case mode.Perm()&0o020 != 0 && !rootsGroup(info):
+			return fmt.Errorf("%s: writable by group (mode %v)", up, mode.Perm())
 		}
 		if up == filepath.Dir(up) {
 			return nil
 		}
 	}
+}
+
+// rootsGroup says whether a file's group is one whose members are root anyway: root's own (wheel), on macOS also admin, to which
+// "/Library/Application Support" may belong.
+func rootsGroup(info fs.FileInfo) bool {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	return ok && (st.Gid == 0 || runtime.GOOS == "darwin" && st.Gid == 80)
 }
 
 // Path is where the file is.

@@ -138,6 +138,9 @@ func TestNothingIsDeleted(t *testing.T) {
 	require.Len(t, aside, maxSetAside)
 }
 
+// otherGroup is no group of root's.
+const otherGroup = 4242
+
 func TestFoldersOfOthers(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -151,8 +154,23 @@ func TestFoldersOfOthers(t *testing.T) {
 		"no parent": {func(string) error { return nil }, "no such file"},
 		"open parent": {func(p string) error {
 			return errors.Join(os.Mkdir(p, 0o700), os.Chmod(p, 0o777), os.Mkdir(p+"/in", 0o700))
-		}, "writable by everybody"},
+		}, "writable by others"},
+		"shared parent": {func(p string) error {
+			return errors.Join(os.Mkdir(p, 0o700), os.Chown(p, -1, otherGroup), os.Chmod(p, 0o770), os.Mkdir(p+"/in", 0o700))
+		}, "writable by group"},
+		"linked parent": {func(p string) error {
+			return errors.Join(os.MkdirAll(p+"1/open/in", 0o700), os.Chmod(p+"1/open", 0o777), os.Symlink(p+"1/open", p))
+		}, "writable by others"},
+		"their parent": {func(p string) error {
+			return errors.Join(os.MkdirAll(p+"/in", 0o700), os.Chmod(p, 0o755), os.Chown(p, 65534, 65534))
+		}, "owned by user 65534"},
+		"their link as parent": {func(p string) error {
+			return errors.Join(os.MkdirAll(p+"1/in", 0o700), os.Symlink(p+"1", p), os.Lchown(p, 65534, 65534))
+		}, "owned by user 65534"},
 	} {
+		if os.Geteuid() != 0 && (strings.HasPrefix(name, "their") || strings.HasPrefix(name, "shared")) {
+			continue // takes root to make
+		}
 		folder := filepath.Join(dir, strings.ReplaceAll(name, " ", "-"))
 		require.NoError(t, c.make(folder), name)
 		if strings.HasSuffix(name, "parent") {
@@ -161,6 +179,9 @@ func TestFoldersOfOthers(t *testing.T) {
 		_, err := Open(filepath.Join(folder, "state"), "test", 1, limit)
 		require.ErrorContains(t, err, c.want, name)
 	}
+	shared := filepath.Join(dir, "sticky")
+	require.NoError(t, errors.Join(os.Mkdir(shared, 0o700), os.Chmod(shared, 0o777|os.ModeSticky), os.Mkdir(shared+"/in", 0o700)))
+	require.NoError(t, CheckFolder(shared+"/in"), "as below /tmp")
 	if os.Geteuid() == 0 {
 		theirs := filepath.Join(dir, "theirs")
 		require.NoError(t, errors.Join(os.Mkdir(theirs, 0o700), os.Chown(theirs, 65534, 65534)))

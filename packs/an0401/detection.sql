@@ -17,9 +17,12 @@ WITH odd AS MATERIALIZED (
   GROUP BY launchd_label, path, process_name, verdict, protocol, remote_address, remote_port
 ), crypto AS MATERIALIZED (
   SELECT path, max(identity) AS identity,
-         group_concat(DISTINCT CASE WHEN class = 'symmetric' AND evidence = 'strong' THEN provider END) AS provider,
-         group_concat(DISTINCT CASE WHEN class = 'symmetric' AND evidence = 'strong' THEN symbols END) AS symbols,
-         max(class = 'symmetric' AND evidence = 'strong') AS strong,
+         -- What is certain where there is any, else what the image carries marks of.
+         ifnull(group_concat(DISTINCT CASE WHEN class = 'symmetric' AND evidence = 'strong' THEN provider END),
+                group_concat(DISTINCT CASE WHEN class = 'symmetric' THEN provider END)) AS provider,
+         ifnull(group_concat(DISTINCT CASE WHEN class = 'symmetric' AND evidence = 'strong' THEN symbols END),
+                group_concat(DISTINCT CASE WHEN class = 'symmetric' THEN symbols END)) AS symbols,
+         max(class = 'symmetric') AS marked, max(class = 'symmetric' AND evidence = 'strong') AS strong,
          max(class = 'symmetric' AND evidence = 'strong' AND library LIKE '%libcrypto%') AS libcrypto
   FROM file_crypto_linkage
   WHERE path IN (SELECT path FROM odd)
@@ -29,7 +32,7 @@ WITH odd AS MATERIALIZED (
 ), facts AS (
   SELECT odd.*, ifnull(units.fragment_path, '') AS unit_path, ifnull(units.unit_file_state, '') AS unit_file_state,
          ifnull(crypto.identity, '') AS identity, ifnull(crypto.provider, '') AS provider, ifnull(crypto.symbols, '') AS symbols,
-         ifnull(crypto.strong, 0) AS strong, ifnull(crypto.libcrypto, 0) AS libcrypto,
+         ifnull(crypto.strong, 0) AS strong, ifnull(crypto.marked, 0) AS marked, ifnull(crypto.libcrypto, 0) AS libcrypto,
          CASE WHEN program IN ('sh', 'bash', 'dash', 'zsh', 'ksh', 'busybox', 'awk', 'gawk', 'mawk', 'socat', 'nc', 'ncat', 'node', 'nodejs') OR program LIKE 'python%'
                 OR program LIKE 'perl%' OR program LIKE 'ruby%' OR program LIKE 'php%' OR program LIKE 'lua%' THEN 'interpreter'
               WHEN odd.path LIKE '/tmp/%' OR odd.path LIKE '/var/tmp/%' OR odd.path LIKE '/dev/shm/%' OR odd.path LIKE '/run/%' OR odd.path LIKE '/home/%'
@@ -39,9 +42,9 @@ WITH odd AS MATERIALIZED (
               ELSE '' END AS unexpected
   FROM odd LEFT JOIN crypto ON crypto.path = odd.path LEFT JOIN units ON units.id = odd.launchd_label
 ), findings AS (
-  SELECT CASE WHEN strong AND unexpected <> '' THEN 'high' WHEN strong OR unexpected = 'interpreter' OR verdict = 'tls_mimic' THEN 'medium' ELSE 'low' END AS severity,
+  SELECT CASE WHEN strong AND unexpected <> '' THEN 'high' WHEN strong OR unexpected = 'interpreter' OR marked AND unexpected <> '' OR verdict = 'tls_mimic' THEN 'medium' ELSE 'low' END AS severity,
          CASE WHEN launchd_label = '' THEN '' ELSE 'systemd_unit,' END || CASE WHEN unexpected = '' THEN '' ELSE unexpected || ',' END ||
-           CASE WHEN libcrypto THEN 'libcrypto,' WHEN strong THEN 'symmetric_api,' ELSE '' END || verdict AS reasons,
+           CASE WHEN libcrypto THEN 'libcrypto,' WHEN strong THEN 'symmetric_api,' WHEN marked THEN 'symmetric_marker,' ELSE '' END || verdict AS reasons,
          launchd_label AS systemd_unit, unit_path, unit_file_state AS persistence, unexpected, path, process_name, pid, provider, symbols,
          protocol, remote_address, remote_port, verdict,
          CASE verdict WHEN 'tls_mimic' THEN violations

@@ -17,9 +17,12 @@ WITH odd AS MATERIALIZED (
   GROUP BY launchd_label, path, process_name, verdict, protocol, remote_address, remote_port
 ), crypto AS MATERIALIZED (
   SELECT path, signature, signing_id, team_id, cdhash, identity,
-         group_concat(DISTINCT CASE WHEN class = 'symmetric' AND evidence = 'strong' THEN provider END) AS provider,
-         group_concat(DISTINCT CASE WHEN class = 'symmetric' AND evidence = 'strong' THEN symbols END) AS symbols,
-         max(class = 'symmetric' AND evidence = 'strong') AS strong,
+         -- What is certain where there is any, else what the image carries marks of.
+         ifnull(group_concat(DISTINCT CASE WHEN class = 'symmetric' AND evidence = 'strong' THEN provider END),
+                group_concat(DISTINCT CASE WHEN class = 'symmetric' THEN provider END)) AS provider,
+         ifnull(group_concat(DISTINCT CASE WHEN class = 'symmetric' AND evidence = 'strong' THEN symbols END),
+                group_concat(DISTINCT CASE WHEN class = 'symmetric' THEN symbols END)) AS symbols,
+         max(class = 'symmetric') AS marked, max(class = 'symmetric' AND evidence = 'strong') AS strong,
          max(class = 'symmetric' AND evidence = 'strong' AND provider IN ('security_framework', 'cssm_cdsa', 'commoncrypto', 'cryptokit', 'corecrypto')) AS apple_api
   FROM file_crypto_linkage
   WHERE path IN (SELECT path FROM odd)
@@ -27,7 +30,7 @@ WITH odd AS MATERIALIZED (
 ), jobs AS MATERIALIZED (
   -- An interpreter job's crypto is its payload's.
   SELECT label, min(plist_path) AS plist_path, max(keep_alive) AS keep_alive, max(run_at_load) AS run_at_load,
-         max(class = 'symmetric' AND evidence = 'strong') AS strong,
+         max(class = 'symmetric') AS marked, max(class = 'symmetric' AND evidence = 'strong') AS strong,
          max(class = 'symmetric' AND evidence = 'strong' AND provider IN ('security_framework', 'cssm_cdsa', 'commoncrypto', 'cryptokit', 'corecrypto')) AS apple_api
   FROM launchd_crypto_linkage
   WHERE label IN (SELECT launchd_label FROM odd WHERE launchd_label <> '')
@@ -38,13 +41,16 @@ WITH odd AS MATERIALIZED (
          ifnull(crypto.signature, '') AS signature, ifnull(crypto.signing_id, '') AS signing_id, ifnull(crypto.team_id, '') AS team_id,
          ifnull(crypto.cdhash, '') AS cdhash, ifnull(crypto.identity, '') AS identity,
          ifnull(crypto.provider, '') AS provider, ifnull(crypto.symbols, '') AS symbols,
-         max(ifnull(crypto.apple_api, 0), ifnull(jobs.apple_api, 0)) AS apple_api, max(ifnull(crypto.strong, 0), ifnull(jobs.strong, 0)) AS strong
+         max(ifnull(crypto.apple_api, 0), ifnull(jobs.apple_api, 0)) AS apple_api, max(ifnull(crypto.strong, 0), ifnull(jobs.strong, 0)) AS strong,
+         max(ifnull(crypto.marked, 0), ifnull(jobs.marked, 0)) AS marked
   FROM odd LEFT JOIN crypto ON crypto.path = odd.path LEFT JOIN jobs ON jobs.label = odd.launchd_label
 ), findings AS (
-  SELECT CASE WHEN apple_api AND (is_job OR signature <> 'apple') THEN 'high' WHEN strong OR verdict = 'tls_mimic' THEN 'medium' ELSE 'low' END AS severity,
+  -- Marks of a linked-in library count where nobody vouches for the program: signed software often carries a TLS library of its own.
+  SELECT CASE WHEN apple_api AND (is_job OR signature <> 'apple') THEN 'high' WHEN strong OR verdict = 'tls_mimic' THEN 'medium'
+              WHEN marked AND signature IN ('', 'adhoc', 'unsigned', 'invalid') THEN 'medium' ELSE 'low' END AS severity,
          -- Only what does not change while the finding lasts: lopsided and regular traffic are in the query flows.
          CASE WHEN launchd_label = '' THEN '' ELSE 'launchd_job,' END || CASE WHEN signature = '' THEN '' ELSE 'signature_' || signature || ',' END ||
-           CASE WHEN apple_api THEN 'apple_symmetric_api,' WHEN strong THEN 'symmetric_api,' ELSE '' END || verdict AS reasons,
+           CASE WHEN apple_api THEN 'apple_symmetric_api,' WHEN strong THEN 'symmetric_api,' WHEN marked THEN 'symmetric_marker,' ELSE '' END || verdict AS reasons,
          launchd_label, plist_path, persistence, path, process_name, pid, signature, signing_id, team_id, cdhash, provider, symbols,
          protocol, remote_address, remote_port, verdict,
          CASE verdict WHEN 'tls_mimic' THEN violations

@@ -34,10 +34,6 @@ type counts struct {
 	skipped        uint64 // ticks that were left out because the generator was late
 }
 
-func (c counts) minus(d counts) counts {
-	return counts{c.packets - d.packets, c.bytes - d.bytes, c.shown - d.shown, c.flows - d.flows, c.skipped - d.skipped}
-}
-
 // generator plays conversations over both ends of the veth pair.
 type generator struct {
 	talk   *catalogue

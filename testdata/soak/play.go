@@ -35,7 +35,6 @@ type soak struct {
 	dropped int64
 	seen    int64
 	started atomic.Int64
-	from    counts // what was sent before the measuring began
 	total   counts
 }
 
@@ -160,11 +159,18 @@ func (s *soak) watch(ctx context.Context) {
 }
 
 // settle is how long after a client's end its flow must be in the table; a FIN ends a flow at once.
-const settle = 4 * time.Second
+const settle = 2 * time.Second
 
-// compareOwners asks every few seconds who the clients of the last ones were. Each of them is counted once.
+// How often the table is asked whose the connections of the last seconds were, and how many seconds' that are. Thousands of rows each time are this
+// program's wish and nobody's detection: more of them would measure the measuring.
+const (
+	compareEvery = 20 * time.Second
+	compareLast  = 5 * time.Second
+)
+
+// compareOwners asks who the clients of the last seconds were. Each of them is counted once.
 func (s *soak) compareOwners(ctx context.Context) error {
-	tick := time.NewTicker(10 * time.Second)
+	tick := time.NewTicker(compareEvery)
 	defer tick.Stop()
 	for {
 		select {
@@ -172,6 +178,7 @@ func (s *soak) compareOwners(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
+		s.peer.take(time.Now().Add(-settle - compareLast)) // nobody asks for those
 		if err := s.compareVisits(context.WithoutCancel(ctx), s.peer.take(time.Now().Add(-settle))); err != nil {
 			return err
 		}
@@ -181,7 +188,7 @@ func (s *soak) compareOwners(ctx context.Context) error {
 func (s *soak) compareVisits(ctx context.Context, visits []visit) error {
 	type ends struct{ port, from int }
 	rows, err := s.core.query(ctx, fmt.Sprintf(
-		"SELECT local_port, remote_port, pid, path, first_seen FROM socket_tls_conformance WHERE remote_address = '%s' AND last_seen >= %d", peerAddress, time.Now().Add(-30*time.Second).Unix()))
+		"SELECT local_port, remote_port, pid, path, first_seen FROM socket_tls_conformance WHERE remote_address = '%s' AND last_seen >= %d", peerAddress, time.Now().Add(-settle-compareLast-2*time.Second).Unix()))
 	if err != nil {
 		return err
 	}

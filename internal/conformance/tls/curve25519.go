@@ -20,9 +20,7 @@ func onCurve25519(key []byte) bool {
 		return false
 	}
 	w := u.add(fe{486662}).mul(u).add(fe{1}).mul(u)
-	// Euler's criterion: w^((p-1)/2) is 1 for squares, 0 for 0; (p-1)/2 = 2^254 - 10 = 4*(2^252 - 3) + 2.
-	r := w.power252m3().squared(2).mul(w.squared(1)).reduced()
-	return r == fe{1} || r == fe{}
+	return w.reduced().square()
 }
 
 // add returns a+b; b is small or the sum stays below 2^256 after folding.
@@ -81,76 +79,70 @@ func folded(t0, t1, t2, t3, t4, t5, t6, t7 uint64) fe {
 	return fe{t0, t1, t2, t3}.fold(h3 + c + d)
 }
 
-// squared squares a n times. Nearly all of the time is spent here, hence without loops.
-func (a fe) squared(n int) fe {
-	for range n {
-		// Products of different digits, t1 to t6.
-		t2, t1 := bits.Mul64(a[0], a[1])
-		h02, l02 := bits.Mul64(a[0], a[2])
-		h03, l03 := bits.Mul64(a[0], a[3])
-		h12, l12 := bits.Mul64(a[1], a[2])
-		h13, l13 := bits.Mul64(a[1], a[3])
-		t6, t5 := bits.Mul64(a[2], a[3])
-		var c uint64
-		t2, c = bits.Add64(t2, l02, 0)
-		t3, c := bits.Add64(h02, l03, c)
-		t4, _ := bits.Add64(h03, 0, c)
-		t3, c = bits.Add64(t3, l12, 0)
-		t4, c = bits.Add64(t4, l13, c)
-		t5, c = bits.Add64(t5, h13, c)
-		t6 += c
-		t4, c = bits.Add64(t4, h12, 0)
-		t5, c = bits.Add64(t5, 0, c)
-		t6 += c
-		// Each counts twice.
-		t7 := t6 >> 63
-		t6 = t6<<1 | t5>>63
-		t5 = t5<<1 | t4>>63
-		t4 = t4<<1 | t3>>63
-		t3 = t3<<1 | t2>>63
-		t2 = t2<<1 | t1>>63
-		t1 <<= 1
-		// Squares of the digits.
-		h0, t0 := bits.Mul64(a[0], a[0])
-		h1, l1 := bits.Mul64(a[1], a[1])
-		h2, l2 := bits.Mul64(a[2], a[2])
-		h3, l3 := bits.Mul64(a[3], a[3])
-		t1, c = bits.Add64(t1, h0, 0)
-		t2, c = bits.Add64(t2, l1, c)
-		t3, c = bits.Add64(t3, h1, c)
-		t4, c = bits.Add64(t4, l2, c)
-		t5, c = bits.Add64(t5, h2, c)
-		t6, c = bits.Add64(t6, l3, c)
-		t7 += h3 + c
-		a = folded(t0, t1, t2, t3, t4, t5, t6, t7)
+// square says whether a, below p, is a square modulo p, as 0 is: its Jacobi symbol is not -1. By the binary algorithm: a and n are halved
+// and subtracted as for their greatest common divisor, while (2/n) = -1 for n = 3 or 5 modulo 8, and (a/n)(n/a) = -1 where both are 3
+// modulo 4 (Cohen, A Course in Computational Algebraic Number Theory, 1.4.2). Keys are public: its time need not be constant.
+func (a fe) square() bool {
+	n, odd := modulus, uint64(0) // bit 1 of odd: the symbol is negated
+	for a[1]|a[2]|a[3]|n[1]|n[2]|n[3] != 0 {
+		if a[0] == 0 {
+			if a[1]|a[2]|a[3] == 0 {
+				return true // no common divisor but p itself, of 0
+			}
+			a[0], a[1], a[2], a[3] = a[1], a[2], a[3], 0 // (2/n)^64 = 1
+			continue
+		}
+		z := uint(bits.TrailingZeros64(a[0]))
+		odd ^= uint64(z) << 1 & (n[0] ^ n[0]>>1)
+		z &= 63
+		a[0] = a[0]>>z | a[1]<<1<<(63-z)
+		a[1] = a[1]>>z | a[2]<<1<<(63-z)
+		a[2] = a[2]>>z | a[3]<<1<<(63-z)
+		a[3] >>= z
+		// The greater less the lesser is next, and the lesser is its modulus.
+		d0, c := bits.Sub64(a[0], n[0], 0)
+		d1, c := bits.Sub64(a[1], n[1], c)
+		d2, c := bits.Sub64(a[2], n[2], c)
+		d3, less := bits.Sub64(a[3], n[3], c)
+		swap := -less
+		odd ^= a[0] & n[0] & swap
+		n[0] ^= (n[0] ^ a[0]) & swap
+		n[1] ^= (n[1] ^ a[1]) & swap
+		n[2] ^= (n[2] ^ a[2]) & swap
+		n[3] ^= (n[3] ^ a[3]) & swap
+		a[0], c = bits.Add64(d0^swap, less, 0)
+		a[1], c = bits.Add64(d1^swap, 0, c)
+		a[2], c = bits.Add64(d2^swap, 0, c)
+		a[3], _ = bits.Add64(d3^swap, 0, c)
 	}
-	return a
+	return squareWord(a[0], n[0], odd)
 }
 
-// power252m3 is a^(2^252 - 3), by the usual chain of powers 2^n - 1.
-func (a fe) power252m3() fe {
-	a2 := a.squared(1)
-	a9 := a2.squared(2).mul(a)
-	a11 := a9.mul(a2)
-	e5 := a11.squared(1).mul(a9)
-	e10 := e5.squared(5).mul(e5)
-	e20 := e10.squared(10).mul(e10)
-	e40 := e20.squared(20).mul(e20)
-	e50 := e40.squared(10).mul(e10)
-	e100 := e50.squared(50).mul(e50)
-	e200 := e100.squared(100).mul(e100)
-	e250 := e200.squared(50).mul(e50)
-	return e250.squared(2).mul(a)
+// squareWord goes on with what fits into words.
+func squareWord(a, n, odd uint64) bool {
+	for a != 0 {
+		z := uint(bits.TrailingZeros64(a))
+		odd ^= uint64(z) << 1 & (n ^ n>>1)
+		a >>= z & 63
+		d, less := bits.Sub64(a, n, 0)
+		swap := -less
+		odd ^= a & n & swap
+		n ^= (n ^ a) & swap
+		a = (d ^ swap) + less
+	}
+	return odd&2 == 0
 }
+
+// modulus is p.
+var modulus = fe{0xffffffffffffffed, ^uint64(0), ^uint64(0), 1<<63 - 1}
 
 // reduced returns a modulo p, in full.
 func (a fe) reduced() fe {
-	p := fe{0xffffffffffffffed, ^uint64(0), ^uint64(0), 1<<63 - 1}
 	for {
 		var r fe
 		var borrow uint64
 		for i := range a {
-			r[i], borrow = bits.Sub64(a[i], p[i], borrow)
+			r[i], borrow = bits.Sub64(a[i], modulus[i], borrow)
 		}
 		if borrow != 0 {
 			return a

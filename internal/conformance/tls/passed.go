@@ -18,7 +18,6 @@ var passed = passes{seed: maphash.MakeSeed()}
 const (
 	passSignature = iota
 	passPoint
-	passBody
 )
 
 // sum is the hash of one check's input.

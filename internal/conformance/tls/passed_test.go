@@ -25,7 +25,7 @@ func TestPassed(t *testing.T) {
 	require.True(t, ask(a, false), "known to have passed")
 	require.Equal(t, 3, asked)
 	for _, other := range []uint64{
-		p.sum(passBody, 29, []byte("one"), []byte("two")), p.sum(passPoint, 23, []byte("one"), []byte("two")),
+		p.sum(passSignature, 29, []byte("one"), []byte("two")), p.sum(passPoint, 23, []byte("one"), []byte("two")),
 		p.sum(passPoint, 29, []byte("on"), []byte("etwo")), p.sum(passPoint, 29, []byte("onetwo")),
 	} {
 		require.False(t, ask(other, false))

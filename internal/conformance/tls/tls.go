@@ -85,7 +85,8 @@ func (s *session) answered(data []byte) bool {
 
 // judgement turns what was read into a verdict.
 func (s *session) judgement(c *conformance.Conversation) conformance.Judgement {
-	sample, seen := s.checkBodies(), 0
+	s.checkBodies()
+	seen := 0
 	j := conformance.Judgement{Verdict: conformance.TLS, Violations: s.broken.names()}
 	if h := s.firstHello; h != nil {
 		seen |= 1
@@ -107,7 +108,7 @@ func (s *session) judgement(c *conformance.Conversation) conformance.Judgement {
 	j.Confidence = s.confidence()
 	j.Reasons = reasons[seen]
 	if len(j.Violations) > 0 {
-		j.Verdict, j.Confidence, j.Sample, j.Final = conformance.TLSMimic, 0.98, sample, true
+		j.Verdict, j.Confidence, j.Sample, j.Final = conformance.TLSMimic, 0.98, s.leastRandom(), true
 		return j
 	}
 	if s.established() {

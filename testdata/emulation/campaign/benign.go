@@ -212,7 +212,8 @@ func (r *benignResult) collect(sensors []*sensor, rows map[string][]map[string]s
 	}
 }
 
-// settings writes the sensors' settings: none, and those that approve what is random by nature; and gives the files' names.
+// settings writes the sensors' settings: none, and those with the shipped rules and two more that approve what is random by nature (the shipped ones go by
+// Apple's team ids, which Linux programs do not have); and gives the files' names.
 func (c *campaign) settings() (none, approved string, err error) {
 	dir := filepath.Join(c.work, "config", "allowlist.d")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -226,8 +227,21 @@ func (c *campaign) settings() (none, approved string, err error) {
 				p.Name, filepath.Join(c.bin, "benign-plain"), hostOf(i), p.Port, p.ByNature)
 		}
 	}
+	shipped, err := filepath.Glob(filepath.Join(c.allowlist, "*.yaml"))
+	if err != nil {
+		return "", "", err
+	}
+	for _, file := range shipped {
+		data, err := os.ReadFile(file)
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, filepath.Base(file)), data, 0o600)
+		}
+		if err != nil {
+			return "", "", err
+		}
+	}
 	none, approved = filepath.Join(c.work, "none.yaml"), filepath.Join(c.work, "config", "config.yaml")
 	defaults := []byte("record_sni: alerts\n")
 	return none, approved, errors.Join(os.WriteFile(none, defaults, 0o600), os.WriteFile(approved, defaults, 0o600),
-		os.WriteFile(filepath.Join(dir, "approved.yaml"), []byte(rules.String()), 0o600))
+		os.WriteFile(filepath.Join(dir, "campaign.yaml"), []byte(rules.String()), 0o600))
 }

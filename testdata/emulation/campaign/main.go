@@ -19,7 +19,7 @@ const insideVariable = "CIPHERLENS_EMULATION"
 
 type options struct {
 	ext, pack, bin, out, work, misses string
-	osqueryd                          string
+	osqueryd, allowlist               string
 	seed                              uint64
 	runs                              int
 	rate                              float64
@@ -34,6 +34,7 @@ func main() {
 	flag.StringVar(&o.pack, "pack", "packs/an0402.conf", "the pack")
 	flag.StringVar(&o.bin, "bin", "build/emulation", "folder of the built commands peer, peer-plain and benign")
 	flag.StringVar(&o.out, "out", "docs/detection-report.md", "report to write")
+	flag.StringVar(&o.allowlist, "allowlist", "allowlist.d", "folder of the shipped allowlist rules")
 	flag.StringVar(&o.work, "work", "", "folder for logs and captures; a temporary one that is removed, if not given")
 	flag.StringVar(&o.misses, "misses", "", "folder for captures of the flows of implants and evasions that were not found")
 	flag.StringVar(&o.osqueryd, "osqueryd", os.Getenv("OSQUERYD"), "osqueryd to run the extension under as well")
@@ -101,7 +102,7 @@ func (o options) outside(ctx context.Context) error {
 	if err := os.MkdirAll(o.work, 0o755); err != nil {
 		return err
 	}
-	for _, left := range []string{"benign", "volume", "mac-logs", "sensor-" + embedded, "sensor-" + withAllowlist, "sensor-osqueryd"} { // of a campaign before
+	for _, left := range []string{"config", "benign", "volume", "mac-logs", "sensor-" + embedded, "sensor-" + withAllowlist, "sensor-osqueryd"} { // of a campaign before
 		if err := os.RemoveAll(filepath.Join(o.work, left)); err != nil {
 			return err
 		}

@@ -294,7 +294,7 @@ func (c *campaign) evasions(b *strings.Builder) {
 }
 
 func (c *campaign) programs(b *strings.Builder) {
-	b.WriteString("## Benign programs\n\nAlerts: flows whose verdict is an alert. Findings: lines of the detection, without and with an allowlist that approves the programs that are random by nature.\n\n")
+	b.WriteString("## Benign programs\n\nAlerts: flows whose verdict is an alert. Findings: lines of the detection, without any allowlist, and with the shipped rules and one rule each for the programs that are random by nature.\n\n")
 	b.WriteString("| program | what | from | flows by verdict | alerts | findings | with allowlist | |\n|---|---|---|---|---|---|---|---|\n")
 	for _, p := range c.benign {
 		note := p.ByNature

@@ -4,18 +4,14 @@ package wire
 
 import (
 	"bytes"
-	"context"
 	"crypto/ecdh"
 	"crypto/hmac"
 	"crypto/sha256"
-	"crypto/tls"
+	"embed"
 	"encoding/binary"
-	"errors"
+	"encoding/json"
 	"io"
-	"net"
 	"slices"
-	"sync"
-	"time"
 )
 
 // mimics are those that dress as TLS with a handshake.
@@ -24,7 +20,7 @@ func mimics() []Format {
 		{Name: "lazarus-faketls", Software: "S0181", Cipher: "RC4", Port: 443, Class: Mimic, Mac: inlineRC4,
 			Layout: "a recorded TLS 1.0 handshake, then 17 03 01 records", Source: "CISA MAR 10135536 and others (FALLCHILL, HARDRAIN, HOPLIGHT)",
 			Open: func(e *End) (Link, error) {
-				return newFramed(e, records(0x0301), rc4Message(e.Key[:16])), replay(e, tls.VersionTLS10)
+				return newFramed(e, records(0x0301), rc4Message(e.Key[:16])), replay(e, "tls10")
 			}},
 		{Name: "mtproto-faketls", Cipher: "AES-256-CTR", Port: 443, Class: Mimic, Mac: modes,
 			Layout: "ClientHello whose random is an HMAC; ServerHello, CCS and one random record; then 17 03 03 records, the first with a 64-byte header", Source: "MTProto proxy 'ee' secrets as in 9seconds/mtg",
@@ -44,18 +40,30 @@ func dressed() []Format {
 	return all
 }
 
-// replay sends, turn by turn, what a genuine handshake of its own making sent, with no regard to what comes back.
-func replay(e *End, version uint16) error {
-	script, err := handshake(version, "www.example.com")
+// recordings are genuine handshakes, turn by turn, the client's first; TestRecorded makes them.
+//
+//go:embed recorded
+var recordings embed.FS
+
+func recorded(version string) (script [][]byte, err error) {
+	data, err := recordings.ReadFile("recorded/" + version + ".json")
+	if err == nil {
+		err = json.Unmarshal(data, &script)
+	}
+	return script, err
+}
+
+// replay sends, turn by turn, what was sent in a recording, with no regard to what comes back. Both ends play the same one.
+func replay(e *End, version string) error {
+	script, err := recorded(version)
 	if err != nil {
 		return err
 	}
-	// Each end makes its own script; what it needs of the other's is how many records come.
 	for i, turn := range script {
 		if (i%2 == 1) == e.Server {
 			_, err = e.Write(turn)
 		} else {
-			err = skipRecords(e, turn)
+			_, err = io.ReadFull(e, make([]byte, len(turn)))
 		}
 		if err != nil {
 			return err
@@ -80,55 +88,13 @@ func skipRecords(r io.Reader, like []byte) error {
 	return nil
 }
 
-// handshake records a genuine one, turn by turn, the client's first.
-func handshake(version uint16, host string) ([][]byte, error) {
-	a, b := net.Pipe()
-	tape := &tape{}
-	cert, err := Certificate(host)
-	if err != nil {
-		return nil, err
-	}
-	suites := []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA, tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256}
-	server := tls.Server(taped{b, tape, 1}, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: version, MaxVersion: version, CipherSuites: suites})
-	client := tls.Client(taped{a, tape, 0}, &tls.Config{ServerName: host, InsecureSkipVerify: true, MinVersion: version, MaxVersion: version, CipherSuites: suites})
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	done := make(chan error, 1)
-	go func() { done <- server.HandshakeContext(ctx) }()
-	err = client.HandshakeContext(ctx)
-	return tape.turns, errors.Join(err, <-done)
-}
-
-// tape keeps what both sides wrote, by turns.
-type tape struct {
-	sync.Mutex
-	turns [][]byte
-}
-
-type taped struct {
-	net.Conn
-	tape *tape
-	side int
-}
-
-func (t taped) Write(b []byte) (int, error) {
-	t.tape.Lock()
-	for len(t.tape.turns)%2 != (t.side+1)%2 {
-		t.tape.turns = append(t.tape.turns, nil)
-	}
-	last := len(t.tape.turns) - 1
-	t.tape.turns[last] = append(t.tape.turns[last], b...)
-	t.tape.Unlock()
-	return t.Conn.Write(b)
-}
-
 // hello is a genuine TLS 1.3 ClientHello record.
-func hello(host string) ([]byte, error) {
-	script, err := handshake(tls.VersionTLS13, host)
+func hello() ([]byte, error) {
+	script, err := recorded("tls13")
 	if err != nil {
 		return nil, err
 	}
-	return script[0], nil
+	return bytes.Clone(script[0]), nil
 }
 
 // serverHello answers a TLS 1.3 ClientHello in form: AES-128-GCM, and an X25519 key as genuine as mtg's.
@@ -179,7 +145,7 @@ type headed struct {
 
 // hello is the client's opening, up to the change of cipher.
 func (h *headed) hello(e *End) error {
-	first, err := hello("www.example.com")
+	first, err := hello()
 	if err != nil {
 		return err
 	}

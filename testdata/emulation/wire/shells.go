@@ -6,7 +6,6 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/sha1" // RFC 6455
-	"crypto/tls"
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
@@ -22,12 +21,12 @@ func shells() []Format {
 		}},
 		{Name: "websocket-shell", Cipher: "AES-256-CTR", Port: 80, Layout: "RFC 6455 upgrade, then binary frames of ciphertext", Open: openWebSocket},
 		{Name: "faketls-finished", Cipher: "AES-256-CTR", Layout: "as mtproto-faketls, the client's first record 53 bytes, as long as a Finished", Open: openMTProto(53, false)},
-		{Name: "replayed-tls12", Cipher: "AES-256-CTR", Layout: "a recorded TLS 1.2 handshake, then 17 03 03 records", Open: openReplayed(tls.VersionTLS12)},
-		{Name: "replayed-tls13", Cipher: "AES-256-CTR", Layout: "a recorded TLS 1.3 handshake, then 17 03 03 records", Open: openReplayed(tls.VersionTLS13)},
+		{Name: "replayed-tls12", Cipher: "AES-256-CTR", Layout: "a recorded TLS 1.2 handshake, then 17 03 03 records", Open: openReplayed("tls12")},
+		{Name: "replayed-tls13", Cipher: "AES-256-CTR", Layout: "a recorded TLS 1.3 handshake, then 17 03 03 records", Open: openReplayed("tls13")},
 	})
 }
 
-func openReplayed(version uint16) func(*End) (Link, error) {
+func openReplayed(version string) func(*End) (Link, error) {
 	return func(e *End) (Link, error) {
 		return newFramed(e, records(0x0303), ctr(e.Key[:32], e.Random)), replay(e, version)
 	}
