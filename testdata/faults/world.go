@@ -38,7 +38,7 @@ type world struct {
 
 	osqueryd, ext *child
 	starts        int
-	next          int             // the next implant's number
+	next          int                  // the next implant's number
 	judged        map[string]time.Time // remote_address:remote_port of findings, and when they were first seen in the table
 }
 
