@@ -87,12 +87,12 @@ func selfSigned(t *testing.T) (tls.Certificate, []byte) {
 
 // fromNode is what every request after the enrolment has.
 type fromNode struct {
-	NodeKey  string                         `json:"node_key"`
-	LogType  string                         `json:"log_type"`
-	Data     []json.RawMessage              `json:"data"`
-	Queries  map[string][]map[string]string `json:"queries"`
-	Statuses map[string]json.RawMessage     `json:"statuses"` // osqueryd writes numbers, older ones strings
-	Messages map[string]string              `json:"messages"`
+	NodeKey  string                     `json:"node_key"`
+	LogType  string                     `json:"log_type"`
+	Data     []json.RawMessage          `json:"data"`
+	Queries  map[string]json.RawMessage `json:"queries"`  // rows; of a query that failed perhaps an empty string
+	Statuses map[string]json.RawMessage `json:"statuses"` // osqueryd writes numbers, older ones strings
+	Messages map[string]string          `json:"messages"`
 }
 
 // forNode answers only nodes that have enrolled.
@@ -156,7 +156,11 @@ func (c *console) writeResults(in fromNode) any {
 		if answer := c.answers[id]; answer != nil {
 			delete(c.answers, id)
 			n, _ := strconv.Atoi(strings.Trim(string(status), `"`))
-			answer <- answerOf{in.Queries[id], n, in.Messages[id]}
+			var rows []map[string]string
+			if json.Unmarshal(in.Queries[id], &rows) != nil {
+				rows = nil
+			}
+			answer <- answerOf{rows, n, in.Messages[id]}
 		}
 	}
 	return map[string]any{"node_invalid": false}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -128,11 +127,6 @@ func (n *session) close() error {
 	_ = n.host.Close()
 	n.bench.Close()
 	return err
-}
-
-// capture shows how far reading is.
-func (p *progress) capture(s sensor.Progress) {
-	p.show(fmt.Sprintf("%s: %d packets, %d flows", s.File, s.Packets, s.Flows))
 }
 
 // lineClearer takes the progress line away before a log line.

@@ -161,12 +161,16 @@ func (m *madeHost) plugins() []osquery.OsqueryPlugin {
 // made flows, programs and jobs.
 
 func flowTo(remote string, owner sensor.Owner, verdict conformance.Verdict, at int64) sensor.Flow {
-	return sensor.Flow{
+	f := sensor.Flow{
 		Protocol: 6, Local: netip.AddrPortFrom(netip.MustParseAddr("192.0.2.10"), uint16(40000+at%20000)), Remote: netip.MustParseAddrPort(remote),
 		Direction: sensor.Outbound, FirstSeen: 1_790_000_000 + at, LastSeen: 1_790_000_000 + at + 5, PacketsIn: 8, PacketsOut: 9, BytesIn: 900, BytesOut: 800,
 		CommunityID: fmt.Sprintf("1:%s/%d", remote, at), Owner: owner,
 		Judgement: conformance.Judgement{Verdict: verdict, Confidence: 0.99, Sample: sampleOf(verdict)},
 	}
+	if verdict.Alert() {
+		f.Contact.Flows = 1
+	}
+	return f
 }
 
 // sampleOf is what the statistics of a kilobyte of ciphertext are, for verdicts that come with statistics.

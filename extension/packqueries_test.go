@@ -70,6 +70,7 @@ func foundMac() *madeHost {
 	for i := range int64(6) {
 		f := flowTo(implantRemote+":8443", owner, conformance.Random, i*60)
 		f.Judgement.HeaderBytes, f.BytesOut = 4, 80_000
+		f.Contact = sensor.Contact{Flows: 6, Gaps: 5, Gap: 60}
 		m.flows = append(m.flows, f)
 	}
 	m.flows = append(m.flows, flowTo("198.51.100.8:443", owner, conformance.TLS, 400), // what else it reached
@@ -100,6 +101,24 @@ func foundMac() *madeHost {
 	return m
 }
 
+// calling is a Mac with an alert whose program came back 24 times; the flows but the first are gone.
+func calling(gap, jitter float64) *madeHost {
+	m := benignMac()
+	f := flowTo(implantRemote+":8443", sensor.Owner{PID: 511, Path: implantPath, Name: "updated"}, conformance.Random, 0)
+	f.Contact, f.Kept = sensor.Contact{Flows: 24, Gaps: 23, Gap: gap, Jitter: jitter}, true
+	m.flows = append(m.flows, f)
+	return m
+}
+
+// polling is a Mac with a program that asks nine times, every gap seconds and by turns so much sooner and later, in something that is no alert.
+func polling(gap, off int64) *madeHost {
+	m := benignMac()
+	for i := range int64(9) {
+		m.flows = append(m.flows, flowTo("198.51.100.60:7000", sensor.Owner{PID: 600, Path: "/opt/agent"}, conformance.Structured, i*gap+i%2*off))
+	}
+	return m
+}
+
 func benignLinux() *madeHost {
 	m := benignMac()
 	m.platform = "linux"
@@ -126,7 +145,9 @@ func foundLinux() *madeHost {
 	f.BytesOut, f.BytesIn = 4<<20, 100
 	m.flows = append(m.flows, f)
 	for i := range int64(5) {
-		m.flows = append(m.flows, flowTo(implantRemote+":4445", sensor.Owner{PID: 802, Path: "/usr/bin/python3.13", Name: "python3"}, conformance.Random, 2+60*i))
+		f := flowTo(implantRemote+":4445", sensor.Owner{PID: 802, Path: "/usr/bin/python3.13", Name: "python3"}, conformance.Random, 2+60*i)
+		f.Contact = sensor.Contact{Flows: 5, Gaps: 4, Gap: 60}
+		m.flows = append(m.flows, f)
 	}
 	m.images[drain.Path] = &image.Report{Path: drain.Path, Format: "elf", Evidence: []image.Evidence{symmetric("openssl", "libcrypto.so.3", "EVP_EncryptInit_ex")}}
 	m.images["/usr/bin/python3.13"] = &image.Report{Path: "/usr/bin/python3.13", Format: "elf"}
@@ -297,6 +318,10 @@ func TestWhatQueriesShow(t *testing.T) {
 		{"an0402-hunt/random", "", foundMac(), 10, map[string]string{"notes": "allowlisted,no_crypto_seen", "allowlist_rule": "messenger", "exception_key": "signing:EXAMPLE123:com.example.agent to 198.51.100.42 port 5222"}},
 		{"an0402-hunt/random", "", foundMac(), 10, map[string]string{"notes": "executable_gone,no_crypto_seen", "path": "/private/tmp/gone", "exception_key": "path:/private/tmp/gone to 198.51.100.43 port 9002"}},
 		{"an0402-hunt/regular", "", foundMac(), 1, map[string]string{"contacts": "6", "contact_gap": "60.0", "path": implantPath, "strong_symmetric": "1"}},
+		{"an0402-hunt/regular", "", calling(3600, 0.125), 1, map[string]string{"contacts": "24", "contact_gap": "3600.0", "contact_jitter": "0.125", "verdicts": "random", "path": implantPath}},
+		{"an0402/flows", "", calling(3600, 0.125), 1, map[string]string{"regular": "1", "contacts": "24", "contact_gap": "3600.0", "contact_jitter": "0.125"}},
+		{"an0402/flows", "", calling(3600, 0.75), 1, map[string]string{"regular": "0", "contacts": "24", "contact_jitter": "0.75"}},
+		{"an0402-hunt/regular", "", polling(60, 0), 1, map[string]string{"contacts": "9", "contact_gap": "60.0", "contact_jitter": "0.0", "verdicts": "structured"}},
 		{"an0402-egress/outbound", "", foundMac(), 4, map[string]string{"identity": cdhash, "remote_port": "8443", "verdict": "random", "profile": "no_profile", "flows": "6", "bytes_out": "480000"}},
 		{"an0402-egress/seen", "", foundMac(), 3, map[string]string{"identity": cdhash, "remote_port": "8443", "profile": "no_profile", "exception_key": cdhash + " port 8443"}},
 		{"an0402-coverage/host", "", foundMac(), 1, map[string]string{"platform": "darwin", "state": "blind", "essential": "blind", "capture": "blind", "jobs": "ok", "items": "6", "items_ok": "5", "blind": "capture", "degraded": ""}},
@@ -331,6 +356,16 @@ func TestWhatQueriesShow(t *testing.T) {
 		}
 		has(t, rows, tt.want)
 	}
+}
+
+// TestUnevenContactIsNotRegular: the standard deviation of gaps of 60 s that are by turns so much longer and shorter is 22% of 60 s, and 27%
+// (statistics.stdev of Python).
+func TestUnevenContactIsNotRegular(t *testing.T) {
+	t.Parallel()
+	sql := packQueries(t, "darwin")["an0402-hunt/regular"].SQL
+	require.Len(t, ask(t, polling(60, 12), "regular", sql), 1)
+	require.Empty(t, ask(t, polling(60, 15), "regular", sql))
+	require.Empty(t, ask(t, calling(3600, 0.75), "regular", sql))
 }
 
 // TestTrustedCryptoLibs: AN0401's TrustedCryptoLibs take the evidence away.

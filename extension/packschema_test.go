@@ -69,8 +69,9 @@ func database(t *testing.T, core map[string][]osqueryColumn, platform string) *s
 	return db
 }
 
-// coreFunctions are SQLite's own (https://sqlite.org/lang_corefunc.html, lang_aggfunc.html, windowfunctions.html) that packs use: any osquery has them.
-var coreFunctions = []string{"abs", "avg", "count", "group_concat", "ifnull", "lag", "like", "max", "min", "replace", "round", "rtrim", "sum"}
+// coreFunctions are SQLite's own (https://sqlite.org/lang_corefunc.html, lang_aggfunc.html, windowfunctions.html) that packs use, and osquery's sqrt
+// (osquery/sql/sqlite_math.cpp): any osquery has them.
+var coreFunctions = []string{"abs", "avg", "count", "group_concat", "ifnull", "lag", "like", "max", "min", "replace", "round", "rtrim", "sqrt", "sum"}
 
 // TestQueriesFitTheirPlatforms: every query prepares where osquery's tables have exactly the columns of its platforms, uses no function that
 // osquery lacks, and shows an exception_key.

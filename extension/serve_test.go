@@ -78,7 +78,9 @@ func real(t *testing.T, binary string, options map[string]string) core {
 		_ = cmd.Wait()
 	})
 	t.Cleanup(end)
-	return core{socket: socket, end: end}
+	c := core{socket: socket, end: end}
+	require.Eventually(t, func() bool { _, err := c.query("SELECT 1 AS one"); return err == nil }, 30*time.Second, 100*time.Millisecond, "osqueryd does not answer")
+	return c
 }
 
 // query asks the core over its socket, as osqueryi's clients do.

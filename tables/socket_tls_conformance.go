@@ -109,6 +109,9 @@ func flowColumns() []table.ColumnDefinition {
 		integer("lopsided", "1 when bytes_out over bytes_in reaches traffic_asymmetry_ratio, or something was sent and nothing came in"),
 		text("allowlist_rule", "Rule that covers the flow; empty when none does"),
 		text("error", "What could not be found out"),
+		integer("contacts", "Of an alert: flows with the same launchd_label, path, verdict, protocol, remote address and port that began within 24 hours, to the hour; NULL for what is no alert"),
+		double("contact_gap", "Mean seconds between their starts; NULL with one contact, or where the host slept in between"),
+		double("contact_jitter", "Standard deviation of these gaps over contact_gap; NULL with fewer than four measured"),
 	}
 }
 
@@ -164,7 +167,20 @@ func FlowRow(f *sensor.Flow, settings *config.Config) Row {
 	r.Bool("lopsided", lopsided(f.BytesOut, f.BytesIn, settings.TrafficAsymmetryRatio))
 	r.Text("allowlist_rule", f.AllowlistRule)
 	r.Errors(f.Err)
+	contactColumns(r, f.Contact)
 	return r
+}
+
+func contactColumns(r Row, c sensor.Contact) {
+	if c.Flows > 0 {
+		r.Int("contacts", int64(c.Flows))
+	}
+	if c.Gaps > 0 {
+		r.Float("contact_gap", c.Gap)
+	}
+	if c.JitterKnown() {
+		r.Float("contact_jitter", c.Jitter)
+	}
 }
 
 // lopsided says whether more goes out than comes in by the ratio from.

@@ -18,6 +18,7 @@ type index struct {
 	shapes  []shape
 	first   map[uint64]int32 // hash to the first of entries with it
 	entries []entry
+	most    int // entries of one rule
 }
 
 // entry is one rule under one hash, in the order of the rules.
@@ -35,11 +36,16 @@ type shape struct {
 
 const anyNetwork = -1
 
-// maxEntries bounds how many entries one rule takes: beyond, ports, protocols, server names, and at last networks are left to the full check.
-const maxEntries = 256
+const (
+	// maxEntries bounds how many entries one rule takes: beyond, ports, protocols, server names, and at last networks are left to the full check.
+	maxEntries = 256
+	// maxAllEntries bounds those of all rules together, for which about 50 bytes each are needed while the index is made.
+	maxAllEntries = 1 << 20
+)
 
 func newIndex(rules []*Rule) index {
-	x := index{seed: maphash.MakeSeed(), first: make(map[uint64]int32, len(rules)), entries: make([]entry, 0, len(rules))}
+	x := index{seed: maphash.MakeSeed(), first: make(map[uint64]int32, len(rules)), entries: make([]entry, 0, len(rules)),
+		most: max(1, min(maxEntries, maxAllEntries/max(1, len(rules))))}
 	known := map[shape]bool{}
 	last := make(map[uint64]int32, len(rules))
 	for i, r := range rules {
@@ -69,13 +75,10 @@ func newIndex(rules []*Rule) index {
 func (x *index) each(r *Rule, found func(shape, uint64)) {
 	base := shape{team: r.TeamID != "", signing: r.SigningID != "", cdhash: r.CDHash != "", path: r.Path != ""}
 	networks, hosts, ports, protocols := r.prefixes, r.HostSuffixes, r.Ports, r.AppProtocols
-	if len(networks) > maxEntries {
-		networks = nil
-	}
-	total := max(1, len(networks))
-	hosts, total = fitting(hosts, total)
-	ports, total = fitting(ports, total)
-	protocols, _ = fitting(protocols, total)
+	networks, total := fitting(networks, 1, x.most)
+	hosts, total = fitting(hosts, total, x.most)
+	ports, total = fitting(ports, total, x.most)
+	protocols, _ = fitting(protocols, total, x.most)
 	who := Identity{TeamID: r.TeamID, SigningID: r.SigningID, CDHash: r.CDHash, Path: r.Path}
 	for _, n := range orNone(networks) {
 		for _, h := range orNone(hosts) {
@@ -94,8 +97,8 @@ func (x *index) each(r *Rule, found func(shape, uint64)) {
 }
 
 // fitting leaves a list out of the index when the rule would take too many entries with it.
-func fitting[T any](list []T, total int) ([]T, int) {
-	if n := total * max(1, len(list)); n <= maxEntries {
+func fitting[T any](list []T, total, most int) ([]T, int) {
+	if n := total * max(1, len(list)); n <= most {
 		return list, n
 	}
 	return nil, total

@@ -94,6 +94,29 @@ func TestManyRules(t *testing.T) {
 	require.Equal(t, fmt.Sprintf("rule-%d", MaxRules-3), s.Match(who, where, now).Name)
 }
 
+// TestIndexIsBounded: rules that name many things at once do not make the index larger than there is room for, and are still found.
+func TestIndexIsBounded(t *testing.T) {
+	t.Parallel()
+	const n = 20_000
+	rules := make([]*Rule, n)
+	for i := range rules {
+		r := &Rule{Name: fmt.Sprint(i), TeamID: fmt.Sprintf("TEAM%06d", i), Ports: []uint16{1, 2, 3, 4, 5, 6, 7, 8}}
+		for k := range 16 {
+			r.Networks = append(r.Networks, fmt.Sprintf("10.%d.%d.%d/32", i>>8, i&255, k))
+		}
+		require.NoError(t, r.complete())
+		rules[i] = r
+	}
+	x := newIndex(rules)
+	require.LessOrEqual(t, len(x.entries), maxAllEntries)
+	for _, i := range []int{0, 1, n - 1} {
+		where := Destination{Address: netip.AddrFrom4([4]byte{10, byte(i >> 8), byte(i), 15}), Port: 8}
+		require.Same(t, rules[i], x.match(rules, Identity{TeamID: rules[i].TeamID}, where, now))
+		where.Port = 9
+		require.Nil(t, x.match(rules, Identity{TeamID: rules[i].TeamID}, where, now))
+	}
+}
+
 // last is a flow that the last rule of the one team covers.
 func last(n int) (Identity, Destination) {
 	i := n - 3

@@ -50,14 +50,16 @@ func (r *Rule) Weakness(now time.Time) string {
 	return strings.Join(found, "; ")
 }
 
+// shared are the beginnings of paths at which ordinary users can put files of their own on a normally set up system: homes, folders for everybody, what is
+// plugged in, Homebrew's (on either kind of Mac), macOS' Applications, memory that a process names as it likes.
+var shared = []string{
+	"/Users/", "/System/Volumes/Data/Users/", "/home/", "/tmp/", "/private/tmp/", "/var/tmp/", "/private/var/tmp/", "/var/folders/", "/private/var/folders/", "/dev/shm/",
+	"/run/user/", "/Volumes/", "/media/", "/mnt/", "/opt/homebrew/", "/usr/local/Cellar/", "/usr/local/Caskroom/", "/usr/local/opt/", "/Applications/", "/memfd:",
+}
+
 // UserWritable says whether ordinary users can put a file of their own at p on a normally set up system.
 func UserWritable(p string) bool {
-	for _, dir := range []string{"/Users/", "/home/", "/tmp/", "/private/tmp/", "/var/tmp/", "/private/var/tmp/", "/Volumes/", "/var/folders/", "/private/var/folders/", "/dev/shm/", "/opt/homebrew/", "/Applications/"} {
-		if strings.HasPrefix(p, dir) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(shared, func(beginning string) bool { return strings.HasPrefix(p, beginning) })
 }
 
 // covers says whether every flow that b covers is covered by r too, as long as both hold.

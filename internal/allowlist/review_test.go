@@ -46,6 +46,17 @@ func TestWeakness(t *testing.T) {
 	require.Empty(t, last.Weakness(time.Now().Add(31*24*time.Hour)))
 }
 
+func TestUserWritable(t *testing.T) {
+	t.Parallel()
+	for path, want := range map[string]bool{
+		"/Users/ana/bin/x": true, "/System/Volumes/Data/Users/ana/bin/x": true, "/private/tmp/x": true, "/Volumes/USB/x": true, "/media/usb/x": true, "/Applications/X.app/Contents/MacOS/X": true,
+		"/opt/homebrew/bin/x": true, "/usr/local/Cellar/x/1.0/bin/x": true, "/run/user/501/x": true, "/memfd:x (deleted)": true,
+		"/usr/libexec/x": false, "/usr/local/libexec/x": false, "/Library/PrivilegedHelperTools/x": false, "/opt/x/x": false, "/tmpx/x": false, "/System/Volumes/Preboot/x": false,
+	} {
+		require.Equal(t, want, UserWritable(path), path)
+	}
+}
+
 func TestRulesThatSayTheSame(t *testing.T) {
 	t.Parallel()
 	rules, errs := Parse("r.yaml", []byte(`rules:

@@ -162,13 +162,23 @@ func Parse(base Config, source string, data []byte) (Config, error) {
 	if len(strings.TrimSpace(string(data))) == 0 {
 		return base, nil
 	}
-	if err := yaml.UnmarshalWithOptions(data, &got, yaml.Strict()); err != nil {
+	if err := decode(data, &got); err != nil {
 		return base, fmt.Errorf("config: %s: %s", source, Reason(err))
 	}
 	if err := got.validate(); err != nil {
 		return base, fmt.Errorf("config: %s:%s %w", source, lineOf(data, err), err)
 	}
 	return got, nil
+}
+
+// decode reads YAML. The package panics over some malformed tags and anchors: that is an error of the text, too.
+func decode(data []byte, into *Config) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = errors.New("malformed YAML")
+		}
+	}()
+	return yaml.UnmarshalWithOptions(data, into, yaml.Strict())
 }
 
 // Reason is a YAML error on one line: "12:3: unknown field "x"".

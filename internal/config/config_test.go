@@ -45,6 +45,9 @@ state_file: /srv/alerts
 	require.Equal(t, "none", c.RecordSNI, "what JSON leaves out stays")
 }
 
+// panics is YAML over whose tag the parser panics: found by allowlist's FuzzParse.
+const panics = "port_profiles:\n  - port: 1\n    protocol: tcp\n    verdicts: !00000000000000000000\n    000000000000000000"
+
 func TestParseNamesSourceLineAndKey(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
@@ -58,6 +61,7 @@ func TestParseNamesSourceLineAndKey(t *testing.T) {
 		"state_file: /srv/\n":                             "state_file:",
 		"record_sni: [\n":                                 "config: c.yaml: ",
 		"payload_entropy_threshold: .nan\n":               "payload_entropy_threshold",
+		panics:                                            "config: c.yaml: malformed YAML",
 	} {
 		c, err := Parse(Default(), "c.yaml", []byte(text))
 		require.ErrorContains(t, err, want, text)
@@ -88,6 +92,9 @@ func TestStoreKeepsTheLastGoodVersion(t *testing.T) {
 	require.Equal(t, SNINone, s.Current().RecordSNI)
 	require.Len(t, s.Problems(), 2)
 	s.Override("")
+	write(panics)
+	require.ErrorContains(t, s.Problems()[0], file+": malformed YAML")
+	require.Equal(t, SNIAll, s.Current().RecordSNI)
 	write("time_window: 2m\n")
 	require.Empty(t, s.Problems())
 	require.Equal(t, SNIAlerts, s.Current().RecordSNI)
@@ -102,6 +109,7 @@ func TestStoreKeepsTheLastGoodVersion(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add([]byte("time_window: 30m\nmemory_budget: 16MiB\n"))
 	f.Add([]byte(`{"port_profiles": [{"port": 8443, "protocol": "tcp", "verdicts": ["tls"]}]}`))
+	f.Add([]byte(panics))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c, err := Parse(Default(), "f", data)
 		require.NoError(t, c.validate(), "%v", err)

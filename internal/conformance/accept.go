@@ -36,7 +36,7 @@ func (e *examined) accept(all [2][][]byte, header [2]int, level float64) bool {
 		bytes += n
 		// A side that says much and nothing but headers is not encrypted.
 		silent = silent || n < randomness.MinSample && !e.framing && len(s.data) >= minRandom
-		s.header, s.rest = header[i], rest
+		s.header, s.rest, s.accepted = header[i], rest, all[i]
 	}
 	e.n, e.raw = bytes, bytes
 	if e.framing {

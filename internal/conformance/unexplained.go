@@ -97,6 +97,7 @@ type side struct {
 	body     []byte    // the bodies of the messages, joined
 	stats    randomness.Stats
 	rest     [][]byte // the bodies
+	accepted [][]byte // the messages that they are of
 
 	failed [maxSearched + 1]bool // behind headers of which lengths the bodies are not uniform
 
@@ -140,8 +141,10 @@ func (e *examined) examine(c *Conversation, o Options) {
 		e.all()
 		return
 	}
-	if !e.behindFields() && !e.random(0, 0) && !e.behindHeader() && !e.behindGreeting() {
+	if !e.behindFields() && !e.random(0, 0) && !e.behindHeader() && !e.behindClearStart(c) {
 		e.all()
+	} else if e.packedByBrotli() {
+		e.format = brotliFormat
 	}
 }
 

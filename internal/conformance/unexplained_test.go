@@ -8,7 +8,6 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/rc4"
-	"encoding/base64"
 	"encoding/binary"
 	"encoding/gob"
 	"fmt"
@@ -214,12 +213,6 @@ var benign = []struct {
 	{"json behind a length", TCP, Cleartext, func(_ *testing.T, r *rand.Rand) func(int, bool) []byte {
 		return func(turn int, _ bool) []byte {
 			body := command(turn, 60+r.IntN(200))
-			return append(binary.BigEndian.AppendUint32(nil, uint32(len(body))), body...)
-		}
-	}},
-	{"base64 of random bytes behind a length", TCP, Cleartext, func(_ *testing.T, r *rand.Rand) func(int, bool) []byte {
-		return func(int, bool) []byte {
-			body := []byte(base64.StdEncoding.EncodeToString(noise(r, 200)))
 			return append(binary.BigEndian.AppendUint32(nil, uint32(len(body))), body...)
 		}
 	}},

@@ -285,6 +285,9 @@ func (t *Table) Advance(now int64) {
 // Silent is how long ago a flow's last packet was put to it, by the table's time.
 func (t *Table) Silent(f *Flow) time.Duration { return time.Duration(t.clock.now - f.touched) }
 
+// Age is how long ago a flow's first packet was put to it, by the table's time.
+func (t *Table) Age(f *Flow) time.Duration { return time.Duration(t.clock.now - f.opened) }
+
 // Flush ends all flows and judges what was not judged yet. They stay in the table.
 func (t *Table) Flush() {
 	for c := range classes {

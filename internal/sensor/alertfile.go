@@ -22,7 +22,7 @@ import (
 // The file of alerts: one JSON object a line, the first says when it was written, each other is one alert.
 const (
 	alertsKind    = "cipherlens-alerts"
-	alertsVersion = 1
+	alertsVersion = 2 // 1 had no contacts
 	maxAlertsFile = 8 << 20
 	maxAlertLine  = 32 << 10
 	maxText       = 4096 // bytes of one text: PATH_MAX of Linux; macOS has 1,024
@@ -46,6 +46,8 @@ type alertRecord struct {
 	Age    int64 `json:"age"`    // nanoseconds from its last flow to when this was written
 	Since  int64 `json:"since"`  // nanoseconds since 1970
 	Opened int64 `json:"opened"` // nanoseconds since 1970, of the flow that stands for it
+
+	Contacts *contactsRecord `json:"contacts,omitempty"`
 
 	Protocol    uint8          `json:"protocol"`
 	Local       netip.AddrPort `json:"local"`
@@ -137,7 +139,7 @@ func (l *live) write(ctx context.Context, all []kept, now clock.Reading) (body [
 func recordOf(v *kept, now time.Duration) alertRecord {
 	f, o, j := &v.first, &v.first.Owner, &v.first.Judgement
 	return alertRecord{
-		Age: int64(max(0, now-v.last)), Since: v.since, Opened: f.opened,
+		Age: int64(max(0, now-v.last)), Since: v.since, Opened: f.opened, Contacts: v.calls.record(now),
 		Protocol: f.Protocol, Local: f.Local, Remote: f.Remote, Inbound: f.Direction == Inbound, LastSeen: f.LastSeen,
 		Packets: [2]uint64{f.PacketsIn, f.PacketsOut}, Bytes: [2]uint64{f.BytesIn, f.BytesOut}, CommunityID: f.CommunityID,
 		PID: o.PID, Path: text(o.Path), Name: text(o.Name), UUID: text(o.UUID), Label: text(o.Label), CDHash: text(o.CDHash), Attribution: text(o.Attribution),
@@ -151,6 +153,7 @@ type restored struct {
 	flow  Flow
 	since int64
 	age   time.Duration
+	calls *contactsRecord // nil where the file is of version 1; its age is by now
 }
 
 // readAlerts reads the file's body. What one run has written the next one takes whole: a line that is not an alert is an error.
@@ -176,7 +179,10 @@ func readAlerts(body []byte, now clock.Reading) ([]restored, error) {
 		if err != nil {
 			return nil, fmt.Errorf("line %d: %w", n, err)
 		}
-		all = append(all, restored{r.flow(), r.Since, saturate(time.Duration(r.Age), passed)})
+		if r.Contacts != nil {
+			r.Contacts.Age = int64(saturate(time.Duration(r.Contacts.Age), passed))
+		}
+		all = append(all, restored{r.flow(), r.Since, saturate(time.Duration(r.Age), passed), r.Contacts})
 	}
 	return all, nil
 }
@@ -220,6 +226,10 @@ func (r *alertRecord) check() error {
 		return errors.New("a long list")
 	case len(r.CommunityID) > maxText:
 		return errors.New("a long text")
+	case r.Contacts != nil:
+		if err := r.Contacts.check(); err != nil {
+			return err
+		}
 	}
 	for _, s := range [...]text{r.Path, r.Name, r.UUID, r.Label, r.CDHash, r.Attribution, r.AppProtocol, r.TLSVersion, r.SNI, r.ALPN, r.JA4} {
 		if len(s) > maxText {
@@ -246,6 +256,16 @@ func (r *alertRecord) flow() Flow {
 	return f
 }
 
+// contacts gives an alert's contacts by the clock that shows now. Of one without, its last flow is all that is known.
+func (r *restored) contacts(now time.Duration) contacts {
+	if r.calls == nil {
+		var one contacts
+		one.add(now-r.age, false)
+		return one
+	}
+	return r.calls.contacts(now - time.Duration(r.calls.Age))
+}
+
 // restore takes the alerts of the file, before anything else is seen.
 func (l *live) restore() {
 	if l.file == nil {
@@ -267,6 +287,7 @@ func (l *live) restore() {
 			k := alertKeyOf(&r.flow)
 			if v := l.kept.by[k.id()]; v != nil {
 				v.since = min(v.since, r.since)
+				v.calls = r.contacts(now.Awake)
 				v.flows = math.MaxInt32 // nothing takes back what an earlier run has shown
 				l.restored++
 			}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"io"
 	"log/slog"
+	"math"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -294,6 +295,8 @@ func FuzzReadAlerts(f *testing.F) {
 	f.Add([]byte(head))
 	f.Add([]byte(head + `{"age":5,"since":7,"opened":9,"protocol":6,"local":"192.0.2.1:5","remote":"[2001:db8::1]:443","last_seen":9,"packets":[1,2],"bytes":[3,4],` +
 		`"community_id":"1:x","pid":-1,"path":["/w=="],"name":"n","verdict":"random","confidence":0.5,"reasons":["a"],"sample":{"N":3}}` + "\n"))
+	f.Add([]byte(head + `{"age":5,"since":7,"opened":9,"contacts":{"age":7,"steps":[[3600,2,1,60,0],[0,3,3,70,9]]},"protocol":6,"local":"192.0.2.1:5","remote":"192.0.2.2:443",` +
+		`"last_seen":9,"packets":[1,2],"bytes":[3,4],"community_id":"1:x","pid":1,"path":"/a","name":"n","verdict":"random","confidence":0.5,"sample":{"N":3}}` + "\n"))
 	f.Add([]byte(head + `{"age":9223372036854775807,"verdict":"tls_mimic"}` + "\n"))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		all, err := readAlerts(body, now)
@@ -308,6 +311,12 @@ func FuzzReadAlerts(f *testing.F) {
 			require.GreaterOrEqual(t, all[i].age, time.Duration(0))
 			require.LessOrEqual(t, len(all[i].flow.Owner.Path), maxText)
 			kept.add(all[i].flow, now.Awake-min(all[i].age, keepAlerts))
+			calls := all[i].contacts(now.Awake)
+			calls.add(now.Awake, false)
+			calls.add(now.Awake+time.Hour, true)
+			got := calls.contact()
+			require.GreaterOrEqual(t, got.Flows, got.Gaps)
+			require.False(t, math.IsNaN(got.Gap+got.Jitter) || math.IsInf(got.Gap+got.Jitter, 0), "%+v", got)
 		}
 		require.LessOrEqual(t, len(kept.by), maxAlerts)
 	})

@@ -51,6 +51,7 @@ type kept struct {
 	since int64         // nanoseconds since 1970: the earliest that any of its flows was opened
 	last  time.Duration // when the last one was seen, by the clock that add was given
 	flows int           // how many there were
+	calls contacts      // when they began, by the clock Awake
 	shown bool          // in the listing that is being made
 	all   *list.Element
 	own   *list.Element
@@ -62,7 +63,15 @@ type alerts struct {
 	all     *list.List            // of *kept, the longest silent first
 	groups  map[string]*list.List // the same by executable
 	dropped int64
+	unseen  stretch // the last one
 }
+
+// stretch is a time in which contacts could not be seen or the clock stood still: the host slept, or there was no capture. A gap that reaches into
+// one is not measured. By the clock Awake a sleep has no length; what has is when it was noticed.
+type stretch struct{ from, to time.Duration }
+
+// within says whether any of the stretch lies between two times.
+func (s stretch) within(from, to time.Duration) bool { return from < s.to && to > s.from }
 
 func newAlerts() *alerts {
 	return &alerts{by: map[uint64]*kept{}, all: list.New(), groups: map[string]*list.List{}}
@@ -97,6 +106,13 @@ func (a *alerts) add(f Flow, now time.Duration) (fresh bool) {
 	v.all, v.own = a.all.PushBack(v), own.PushBack(v)
 	a.by[id] = v
 	return true
+}
+
+// contact counts the start of a flow for the alert that it was put to.
+func (a *alerts) contact(id uint64, start time.Duration) {
+	if v := a.by[id]; v != nil {
+		v.calls.add(start, !a.unseen.within(v.calls.last, start))
+	}
 }
 
 // drop forgets the longest silent of a list, for want of room.
@@ -137,6 +153,7 @@ func (a *alerts) expire(now time.Duration) {
 func (v *kept) flow(f Flow) Flow {
 	f.opened, f.FirstSeen = v.since, v.since/int64(time.Second)
 	f.Owner.CDHash = v.key.cdhash
+	f.Contact = v.calls.contact()
 	return f
 }
 

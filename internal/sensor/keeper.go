@@ -38,9 +38,15 @@ func (a *alerted) news(f *flow.Flow) bool {
 
 // sighting is what is on its way from the flow table to the kept alerts.
 type sighting struct {
-	flow Flow
-	seen int64
-	from *alerted
+	flow  Flow
+	seen  int64
+	start time.Duration // of the flow, by the clock Awake
+	from  *alerted
+}
+
+// sighting makes one; the lock must be held, and the table know the time.
+func (l *live) sighting(f *flow.Flow, a *alerted) sighting {
+	return sighting{l.convert(f), f.LastSeen, l.awake() - l.table.Age(f), a}
 }
 
 // keep looks for new alerts and writes them down until ctx ends, and once more then.
@@ -58,7 +64,6 @@ func (l *live) keep(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		l.watch(l.now())
 		l.lookAround(n)
 		l.collect(ctx)
 		l.save(ctx, false)
@@ -94,9 +99,10 @@ func (l *live) lookAround(n int) {
 	}
 }
 
-// watch notices that the host slept or its clock was set.
+// watch notices that the host slept or its clock was set. Only collect calls it.
 func (l *live) watch(now clock.Reading) {
 	slept, set := clock.Between(l.looked, now)
+	before := l.looked.Awake
 	l.looked = now
 	if slept == 0 && set == 0 {
 		return
@@ -105,6 +111,7 @@ func (l *live) watch(now clock.Reading) {
 	defer l.mu.Unlock()
 	if slept > 0 {
 		l.jumps.sleeps++
+		l.kept.unseen = stretch{before, now.Awake}
 	}
 	if set != 0 {
 		l.jumps.sets++
@@ -119,7 +126,9 @@ func (l *live) watch(now clock.Reading) {
 func (l *live) collect(ctx context.Context) {
 	l.collecting.Lock()
 	defer l.collecting.Unlock()
+	l.watch(l.now())
 	l.mu.Lock()
+	l.table.Advance(int64(l.awake()))
 	seen := l.leaving
 	l.leaving = nil
 	for f, a := range l.alerted {
@@ -130,7 +139,7 @@ func (l *live) collect(ctx context.Context) {
 		case a.carries:
 			l.takeBack(f, a)
 		case l.settled(f) && a.news(f):
-			seen = append(seen, sighting{l.convert(f), f.LastSeen, a})
+			seen = append(seen, l.sighting(f, a))
 		}
 	}
 	l.mu.Unlock()
@@ -167,6 +176,9 @@ func (l *live) put(s *sighting, now time.Duration) {
 	if l.kept.add(s.flow, now) {
 		l.unsaved.fresh = true
 	}
+	if s.from.id != id {
+		l.kept.contact(id, s.start)
+	}
 	l.unsaved.seen = true
 	s.from.id, s.from.seen, s.from.mimic = id, s.seen, k.verdict == conformance.TLSMimic
 }
@@ -199,9 +211,10 @@ func (l *live) removed(f *flow.Flow) {
 		l.takeBack(f, a)
 	case !a.news(f):
 	case len(l.leaving) < maxAlerts:
-		l.leaving = append(l.leaving, sighting{l.convert(f), f.LastSeen, a})
+		l.leaving = append(l.leaving, l.sighting(f, a))
 	default: // no time to ask who signed it
-		l.put(&sighting{l.convert(f), f.LastSeen, a}, l.now().Awake)
+		s := l.sighting(f, a)
+		l.put(&s, l.now().Awake)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"math"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -62,6 +63,7 @@ type live struct {
 	leaving     []sighting              // what was one
 	source      capture.Source          // nil while there is none
 	failed      error                   // why
+	blind       time.Duration           // since when, by the clock Awake
 	labelled    bool                    // owners have their jobs
 	lost        int64                   // how often a capture ended
 	jumps       jumps
@@ -125,6 +127,8 @@ func (l *live) begin() {
 		Outer:   true, // what is inside a tunnel was chosen by who made it
 	})
 	l.table.Advance(int64(l.awake()))
+	l.blind = math.MinInt64
+	l.kept.unseen = stretch{l.blind, l.awake()}
 	l.restore()
 }
 
@@ -181,6 +185,7 @@ func (l *live) ended(err error) {
 	defer l.mu.Unlock()
 	if l.source != nil {
 		l.lost++
+		l.blind = l.awake()
 	}
 	l.source, l.failed = nil, err
 }
@@ -229,6 +234,7 @@ func (l *live) capture(ctx context.Context) error {
 	}
 	l.mu.Lock()
 	l.source, l.failed = source, nil
+	l.kept.unseen = stretch{l.blind, l.awake()}
 	l.mu.Unlock()
 	l.log.Info("capturing", "mode", source.Stats().Mode)
 	stop := context.AfterFunc(ctx, func() { _ = source.Close() })

@@ -75,6 +75,7 @@ func (r *reader) read(ctx context.Context, progress func(Progress)) error {
 	slices.SortStableFunc(r.flows, func(a, b Flow) int {
 		return cmp.Or(cmp.Compare(a.opened, b.opened), strings.Compare(a.CommunityID, b.CommunityID))
 	})
+	countContacts(r.flows)
 	return err
 }
 

@@ -49,8 +49,9 @@ type Flow struct {
 	Owner                 Owner
 	AllowlistRule         string // the rule that covers it; empty when none does or none was asked for
 	Judgement             conformance.Judgement
-	Kept                  bool  // an alert whose flow is over for longer than the time window
-	Err                   error // what could not be found out
+	Contact               Contact // of alerts
+	Kept                  bool    // an alert whose flow is over for longer than the time window
+	Err                   error   // what could not be found out
 
 	opened int64 // FirstSeen in nanoseconds
 }

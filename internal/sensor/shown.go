@@ -64,10 +64,12 @@ func (l *live) flows(ctx context.Context, window time.Duration, keep func(*Flow)
 				out.Judgement = carrier(out.Judgement)
 			} else if !l.settled(f) {
 				out.Judgement = conformance.Judgement{Verdict: conformance.Undetermined, Reasons: []string{"too_early"}}
-			} else if v := l.keptAs(f, &out); v != nil {
+			} else if v, stands := l.keptAs(f, &out); stands {
 				out = v.flow(out)
 				v.shown = true
 				shown = append(shown, v)
+			} else if v != nil {
+				out.Owner.CDHash, out.Contact = v.key.cdhash, v.calls.contact()
 			}
 		}
 		out.Kept = silent > window
@@ -89,21 +91,15 @@ func (l *live) flows(ctx context.Context, window time.Duration, keep func(*Flow)
 	return found
 }
 
-// keptAs gives the kept alert that a flow of the table stands for; nil for one of its later flows. The lock must be held.
-func (l *live) keptAs(f *flow.Flow, out *Flow) *kept {
+// keptAs gives the kept alert of a flow of the table, nil when it was just judged, and says whether the flow stands for it: no later flow does. The
+// lock must be held.
+func (l *live) keptAs(f *flow.Flow, out *Flow) (v *kept, stands bool) {
 	a := l.alerted[f]
 	if a == nil || a.id == 0 {
-		return nil
+		return nil, false
 	}
-	v := l.kept.by[a.id]
-	if v == nil {
-		return nil
-	}
-	out.Owner.CDHash = v.key.cdhash
-	if v.first.key() != out.key() {
-		return nil
-	}
-	return v
+	v = l.kept.by[a.id]
+	return v, v != nil && v.first.key() == out.key()
 }
 
 // inOrder compares by the first packet; what stands for an alert comes before its other flows.

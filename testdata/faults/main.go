@@ -103,9 +103,12 @@ func campaign(n int, seed uint64, extension, only string) error {
 			if err := w.rebuild(); err != nil {
 				return fmt.Errorf("after fault %d: %w", i, err)
 			}
-			if w.judged, err = w.alerts(); err != nil { // what is lost is said once
+			found, err := w.alerts()
+			if err != nil {
 				return fmt.Errorf("after fault %d: %w", i, err)
 			}
+			clear(w.judged) // what is lost is said once
+			w.note(found)
 		}
 		if i%25 == 24 {
 			left := time.Since(started) / time.Duration(i+1) * time.Duration(n-i-1)

@@ -38,8 +38,8 @@ type world struct {
 
 	osqueryd, ext *child
 	starts        int
-	next          int             // the next implant's number
-	judged        map[string]bool // remote_address:remote_port of findings that were seen in the table
+	next          int                  // the next implant's number
+	judged        map[string]time.Time // remote_address:remote_port of findings, and when they were first seen in the table
 }
 
 // child is a process that the campaign started.
@@ -119,7 +119,7 @@ func newWorld(extension string) (*world, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &world{extension: extension, dir: dir, socket: filepath.Join(dir, "em"), config: filepath.Join(dir, "etc", "config.yaml"), state: filepath.Join(dir, "state"), judged: map[string]bool{}}
+	w := &world{extension: extension, dir: dir, socket: filepath.Join(dir, "em"), config: filepath.Join(dir, "etc", "config.yaml"), state: filepath.Join(dir, "state"), judged: map[string]time.Time{}}
 	for _, d := range []string{filepath.Join(dir, "etc", "allowlist.d"), w.state} {
 		if err := os.MkdirAll(d, 0o755); err != nil {
 			return nil, err
@@ -295,12 +295,16 @@ func (w *world) implant() (string, error) {
 	return to, err
 }
 
+// settled is how long a finding is in the table before it must outlive whatever happens: alerts are written down within a second or so.
+const settled = 2 * time.Second
+
 // suffer lets an implant be found, breaks something, and checks what must hold. took is how long the first answer after the fault took.
 func (w *world) suffer(f kind, random *mathrand.Rand) (took time.Duration, err error) {
 	if err := w.find(); err != nil {
 		return 0, fmt.Errorf("before it: %w", err)
 	}
 	time.Sleep(time.Duration(random.IntN(200)) * time.Millisecond)
+	struck := time.Now()
 	verify, err := f.strike(w, random)
 	if err != nil {
 		return 0, fmt.Errorf("the fault itself: %w", err)
@@ -322,36 +326,55 @@ func (w *world) suffer(f kind, random *mathrand.Rand) (took time.Duration, err e
 			return took, fmt.Errorf("coverage: %w (it said %v)", err, rows)
 		}
 	}
-	return took, w.kept()
+	return took, w.kept(struck.Add(-settled))
 }
 
-// find has an implant found.
+// find has an implant found. A busy machine may lose packets of one, so up to three try.
 func (w *world) find() error {
+	var err error
+	for range 3 {
+		if err = w.findOne(); err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+func (w *world) findOne() error {
 	to, err := w.implant()
 	if err != nil {
 		return fmt.Errorf("implant: %w", err)
 	}
-	return within(15*time.Second, "the finding "+to, func() error {
+	return within(8*time.Second, "the finding "+to, func() error {
 		found, err := w.alerts()
 		if err == nil && !found[to] {
 			err = errors.New("not found yet")
 		}
-		for k := range found {
-			w.judged[k] = true
-		}
+		w.note(found)
 		return err
 	})
 }
 
-// kept checks that no finding is lost.
-func (w *world) kept() error {
+// note remembers findings.
+func (w *world) note(found map[string]bool) {
+	for k := range found {
+		if w.judged[k].IsZero() {
+			w.judged[k] = time.Now()
+		}
+	}
+}
+
+// kept checks that no finding is lost that was there before a time.
+func (w *world) kept(before time.Time) error {
 	return within(answerLimit, "findings", func() error {
 		found, err := w.alerts()
 		if err != nil {
 			return err
 		}
-		for k := range w.judged {
-			if !found[k] {
+		for k, since := range w.judged {
+			if !found[k] && since.After(before) {
+				delete(w.judged, k) // not written down yet when it happened
+			} else if !found[k] {
 				return fmt.Errorf("%s, which was found before, is lost; %d of %d are there", k, len(found), len(w.judged))
 			}
 		}
