@@ -26,38 +26,52 @@ func (e *examined) packedByBrotli() bool {
 
 func allBeginBrotli(halves ...[][]byte) bool {
 	const most = 4 // messages of each side
+	var room [2 * most][]byte
+	all := room[:0]
+	for _, half := range halves {
+		all = append(all, half[:min(len(half), most)]...)
+	}
+	var h brotliHeader
 	for at := range maxSearched + 1 {
-		begin, other, codes := 0, 0, 0
-		for _, all := range halves {
-			for _, m := range all[:min(len(all), most)] {
-				if len(m) < at+minCompressed {
-					continue
-				}
-				if n := beginsBrotli(m[at:]); n > 0 {
-					begin++
-					codes += n
-				} else {
-					other++ // a part of a message
-				}
-			}
-		}
-		if begin >= minBrotli && codes >= minBrotliCodes && 2*other <= begin {
+		if h.allBegin(all, at) {
 			return true
 		}
 	}
 	return false
 }
 
-// beginsBrotli is how many prefix codes the header of the Brotli stream that b starts with completes, 0 where it is none.
-func beginsBrotli(b []byte) int {
-	r := bitReader{b: b}
+// allBegin says whether most of the messages that are long enough begin as Brotli at an offset.
+func (h *brotliHeader) allBegin(all [][]byte, at int) bool {
+	enough := 0
+	for _, m := range all {
+		if len(m) >= at+minCompressed {
+			enough++
+		}
+	}
+	begin, other, codes := 0, 0, 0
+	for _, m := range all {
+		if len(m) < at+minCompressed {
+			continue
+		}
+		if n := h.begins(m[at:]); n > 0 {
+			begin++
+			codes += n
+		} else if other++; 3*other > enough || enough < minBrotli { // a part of a message, but too many are
+			return false
+		}
+	}
+	return begin >= minBrotli && codes >= minBrotliCodes && 2*other <= begin
+}
+
+// begins is how many prefix codes the header of the Brotli stream that b starts with completes, 0 where it is none.
+func (h *brotliHeader) begins(b []byte) int {
+	h.bitReader, h.complete = bitReader{b: b}, 0
 	switch { // WBITS, section 9.1
-	case r.take(1) == 0:
-	case r.take(3) != 0:
-	case r.take(3) == 1:
+	case h.take(1) == 0:
+	case h.take(3) != 0:
+	case h.take(3) == 1:
 		return 0
 	}
-	h := brotliHeader{bitReader: r}
 	if !h.parse() {
 		return 0
 	}
@@ -93,6 +107,7 @@ type brotliHeader struct {
 	bitReader
 	complete int // prefix codes
 	code     prefixCode
+	lengths  prefixCode // that of the code's lengths
 }
 
 // parse reads the header up to its end or that of the bytes; false where it breaks a rule.
@@ -203,8 +218,11 @@ func (h *brotliHeader) prefixCode(symbols int) bool {
 	} else {
 		ok = h.complexCode(symbols, skip)
 	}
+	if !ok || h.over {
+		return false
+	}
 	c.build()
-	return ok && !h.over
+	return true
 }
 
 func (h *brotliHeader) simpleCode(symbols int) bool {
@@ -244,7 +262,9 @@ var (
 )
 
 func (h *brotliHeader) complexCode(symbols, skip int) bool {
-	of := prefixCode{n: len(lengthOrder), only: -1}
+	of := &h.lengths
+	of.n, of.only = len(lengthOrder), -1
+	clear(of.lengths[:of.n])
 	used, space := 0, 32
 	for i := skip; i < len(lengthOrder) && space > 0; i++ {
 		next := h.peek() & 15
@@ -263,7 +283,7 @@ func (h *brotliHeader) complexCode(symbols, skip int) bool {
 		of.only = -1
 	}
 	of.build()
-	return h.codeLengths(&of, symbols)
+	return h.codeLengths(of, symbols)
 }
 
 // codeLengths reads the lengths of a code, which must be complete.
