@@ -295,8 +295,9 @@ func (w *world) implant() (string, error) {
 	return to, err
 }
 
-// settled is how long a finding is in the table before it must outlive whatever happens: alerts are written down within a second or so.
-const settled = 2 * time.Second
+// settled is how long a finding is in the table before it must outlive whatever happens: alerts are written down within a second or so, on a slow disk a little
+// later, because writing may take a fiftieth of the time at most.
+const settled = 5 * time.Second
 
 // suffer lets an implant be found, breaks something, and checks what must hold. took is how long the first answer after the fault took.
 func (w *world) suffer(f kind, random *mathrand.Rand) (took time.Duration, err error) {
