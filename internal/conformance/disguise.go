@@ -16,6 +16,7 @@ var disguises = []disguise{
 	{"mkcp", []string{"mkcp_mask"}, isMKCP},
 	{"openvpn", []string{"openvpn_mask"}, isMaskedOpenVPN},
 	{"gh0st", []string{"gh0st_mask"}, isGh0st},
+	{"gh0st", []string{"random_body", "gh0st_layout"}, isSealedGh0st},
 }
 
 // mkcpHeaders are the lengths of the headers that V2Ray's mKCP puts before its datagrams: none, those of SRTP, uTP and WireGuard,

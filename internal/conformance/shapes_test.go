@@ -3,7 +3,9 @@ package conformance
 import (
 	"bytes"
 	"compress/zlib"
+	"crypto/rc4"
 	"encoding/binary"
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -229,4 +231,41 @@ func TestGh0st(t *testing.T) {
 			require.Equal(t, "gh0st", j.AppProtocol)
 		}
 	}
+}
+
+// TestSealedGh0st: zlib encrypted with one RC4 keystream for every message is found by the layout; what is only compressed is not.
+func TestSealedGh0st(t *testing.T) {
+	t.Parallel()
+	const rounds = 500
+	found := 0
+	for round := range rounds {
+		for _, sealed := range []bool{true, false} {
+			r := source(fmt.Sprint("gh0st", round))
+			key, tag, size := noise(r, 16), []byte(fmt.Sprintf("%05d", r.IntN(1e5))), 40+r.IntN(300)
+			c := converse(TCP, 2+r.IntN(12), func(turn int, client bool) []byte {
+				text := []byte(fmt.Sprintf("%x %s", noise(r, 4), command(turn, size+r.IntN(200))))
+				var packed bytes.Buffer
+				w := zlib.NewWriter(&packed)
+				_, err := w.Write(text)
+				require.NoError(t, err)
+				require.NoError(t, w.Close())
+				b := packed.Bytes()
+				if sealed {
+					stream, err := rc4.NewCipher(key)
+					require.NoError(t, err)
+					stream.XORKeyStream(b, b)
+				}
+				head := binary.LittleEndian.AppendUint32(append([]byte{}, tag...), uint32(13+len(b)))
+				return append(binary.LittleEndian.AppendUint32(head, uint32(len(text))), b...)
+			})
+			switch j := Unexplained(c, Options{}); {
+			case !sealed:
+				require.Equal(t, Compressed, j.Verdict)
+			case j.Verdict == Random && j.HeaderBytes == 13:
+				found++
+			}
+		}
+	}
+	t.Logf("%d of %d", found, rounds)
+	require.GreaterOrEqual(t, found, rounds*99/100)
 }

@@ -14,6 +14,7 @@ const (
 	extSignatureAlgs     = 13
 	extALPN              = 16
 	extEncryptThenMAC    = 22
+	extMasterSecret      = 23
 	extSessionTicket     = 35
 	extPreSharedKey      = 41
 	extEarlyData         = 42

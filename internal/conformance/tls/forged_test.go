@@ -120,6 +120,10 @@ func TestForged(t *testing.T) {
 			join(s13[0], rec(20, 0x0303, []byte{1}), rec(23, 0x0303, noise(100, 13))), "server_flight_size"},
 		{"FakeTLS: client data where Finished belongs", join(c13[0], rec(20, 0x0303, []byte{1}), rec(23, 0x0303, noise(105, 14)), rec(23, 0x0303, noise(233, 15))),
 			join(s13[0], rec(20, 0x0303, []byte{1}), rec(23, 0x0303, noise(2500, 16))), "finished_size"},
+		{"FakeTLS: client data as long as a padded Finished", join(c13[0], rec(20, 0x0303, []byte{1}), rec(23, 0x0303, noise(64, 26)), rec(23, 0x0303, noise(233, 27))),
+			join(s13[0], rec(20, 0x0303, []byte{1}), rec(23, 0x0303, noise(2500, 28))), "finished_size"},
+		{"FakeTLS: client data as long as a certificate without a key", join(c13[0], rec(20, 0x0303, []byte{1}), rec(23, 0x0303, noise(240, 29)), rec(23, 0x0303, noise(233, 30))),
+			join(s13[0], rec(20, 0x0303, []byte{1}), rec(23, 0x0303, noise(2500, 31))), "finished_size"},
 		{"random key share", join(c13[0], rec(20, 0x0303, []byte{1}), rec(23, 0x0303, noise(53, 17))), join(randomShare(s13[0]), rec(23, 0x0303, noise(2500, 18))), "key_exchange_invalid"},
 		{"session id not echoed", join(c13[0], rec(23, 0x0303, noise(53, 17))), join(otherSession(s13[0]), rec(23, 0x0303, noise(2500, 18))), "session_id_not_echoed"},
 		{"suite not offered", join(c13[0], rec(23, 0x0303, noise(53, 17))), join(otherSuite(s13[0]), rec(23, 0x0303, noise(2500, 18))), "server_suite_not_offered"},
@@ -180,5 +184,18 @@ func TestPlainAnswer(t *testing.T) {
 		j, ok := Recognize(conversation(c12[0], []byte(answer)), conformance.Options{})
 		require.True(t, ok)
 		require.Equal(t, conformance.TLS, j.Verdict, answer)
+	}
+}
+
+// TestPaddedFinished: a stack that pads all its records to 16 bytes, as mbed TLS does, is no forgery; nor is a Finished that stands alone so far.
+func TestPaddedFinished(t *testing.T) {
+	t.Parallel()
+	c13, s13 := handshakeOf(t, gotls.VersionTLS13, 0)
+	server := join(s13[0], rec(20, 0x0303, []byte{1}), rec(23, 0x0303, noise(2500, 1)))
+	for _, rest := range [][]byte{nil, join(rec(23, 0x0303, noise(16*9+16, 2)), rec(23, 0x0303, noise(16*40+16, 3)))} {
+		client := join(c13[0], rec(20, 0x0303, []byte{1}), rec(23, 0x0303, noise(64, 4)), rest)
+		j, ok := Recognize(conversation(client, server), conformance.Options{})
+		require.True(t, ok)
+		require.Equal(t, conformance.TLS, j.Verdict, j.Violations)
 	}
 }

@@ -105,12 +105,36 @@ func (s *session) checkClientFinished13() {
 	finished := s.suite.finished13()
 	n, padded := s.plaintext(sealed[0])
 	switch {
-	case padded, holds(n, alertLength), holds(n, finished), holds(n, emptyCertificate), holds(n, emptyCertificate+finished):
-	case n >= leastCertificate+72+finished: // Certificate, CertificateVerify and Finished in one record
-	case n >= leastCertificate && s.finishedFollows(sealed[1:]):
+	case padded && s.pads(sealed[1:]), holds(n, alertLength), holds(n, finished), holds(n, emptyCertificate), holds(n, emptyCertificate+finished):
+	case n >= s.leastCertificate()+72+finished: // Certificate, CertificateVerify and Finished in one record
+	case n >= s.leastCertificate() && s.finishedFollows(sealed[1:]):
 	default:
 		s.broken |= ruleFinishedSize
 	}
+}
+
+// pads says whether a client that seems to pad its first sealed record may: it pads all others (mbed TLS, OpenSSL), or can be OpenSSL,
+// which may pad its handshake alone (SSL_CTX_set_block_padding_ex), and offers encrypt_then_mac where it offers TLS 1.2.
+func (s *session) pads(rest []*step) bool {
+	if s.hello.offers(extEncryptThenMAC) || !s.hello.offers(extMasterSecret) {
+		return true
+	}
+	for _, st := range rest {
+		if _, padded := s.plaintext(st); !padded {
+			return false
+		}
+	}
+	return true
+}
+
+// leastCertificate is the length of the shortest client Certificate message: a raw key where one was offered (RFC 7250), or an X.509 certificate
+// without names, with an Ed25519 key and signature (RFC 8410).
+func (s *session) leastCertificate() int {
+	const x509 = 170
+	if s.hello.offers(extClientCertType) {
+		return leastCertificate
+	}
+	return emptyCertificate + 3 + x509 + 2
 }
 
 // finishedFollows says whether one of the next records can be the Finished message, or is yet to come.
