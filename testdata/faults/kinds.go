@@ -39,7 +39,7 @@ var kinds = []kind{
 	{"slow and half-closed peers", 6, false, slowPeers},
 	{"state folder full", 4, false, stateFull},
 	{"state folder read-only", 4, false, stateReadOnly},
-	{"no file descriptors left", 4, false, noDescriptors},
+	{"no file descriptors left", 4, true, noDescriptors},
 	{"little memory left", 2, true, littleMemory},
 	{"interface comes and goes", 4, false, interfaceGoes},
 	{"capture overrun", 2, false, overrun},
@@ -255,8 +255,16 @@ func noDescriptors(w *world, random *rand.Rand) (verifier, error) {
 		return nil, err
 	}
 	time.Sleep(time.Duration(random.IntN(1500)) * time.Millisecond)
-	_, _ = w.coverage() // it may fail, it may not hang
-	return nil, unix.Prlimit(pid, unix.RLIMIT_NOFILE, &old, nil)
+	_, _ = w.coverage() // it may fail, and the extension may end; neither may hang
+	return nil, restoreLimit(pid, unix.RLIMIT_NOFILE, &old)
+}
+
+// restoreLimit gives a process its limit back, if it is still there.
+func restoreLimit(pid, resource int, old *unix.Rlimit) error {
+	if err := unix.Prlimit(pid, resource, old, nil); !errors.Is(err, unix.ESRCH) {
+		return err
+	}
+	return nil
 }
 
 func littleMemory(w *world, random *rand.Rand) (verifier, error) {
@@ -274,13 +282,7 @@ func littleMemory(w *world, random *rand.Rand) (verifier, error) {
 	if err := unix.Prlimit(pid, unix.RLIMIT_AS, &tight, &old); err != nil {
 		return nil, err
 	}
-	return nil, w.during(nil, func() error {
-		err := unix.Prlimit(pid, unix.RLIMIT_AS, &old, nil)
-		if errors.Is(err, unix.ESRCH) {
-			err = nil
-		}
-		return err
-	})
+	return nil, w.during(nil, func() error { return restoreLimit(pid, unix.RLIMIT_AS, &old) })
 }
 
 // seenAfter is how long an interface must be there for the sensor to notice: it lists them every five seconds.
