@@ -16,7 +16,8 @@ import (
 	"github.com/google/gopacket/pcapgo"
 )
 
-// clockJumps has the clock of a capture jump by a day, there and perhaps back, and looks for the same findings in it. The clock of the host itself is not this
+// clockJumps has the clock of a capture jump by a day, there and perhaps back, once each conversation has said enough, and looks for the same findings in it: silence of a day ends
+// a flow, and what comes after it was joined late. The clock of the host itself is not this
 // program's to set: what the sensor does when that jumps is tested beside it, with a clock of the test's own.
 func clockJumps(w *world, random *rand.Rand) (verifier, error) {
 	straight, crooked := filepath.Join(w.dir, "straight.pcap"), filepath.Join(w.dir, "crooked.pcap")
@@ -26,7 +27,7 @@ func clockJumps(w *world, random *rand.Rand) (verifier, error) {
 	}
 	jumps := map[int]time.Duration{}
 	for range 1 + random.IntN(3) {
-		jumps[random.IntN(40)] = []time.Duration{24 * time.Hour, -24 * time.Hour}[random.IntN(2)]
+		jumps[16+random.IntN(24)] = []time.Duration{24 * time.Hour, -24 * time.Hour}[random.IntN(2)]
 	}
 	if err := record(crooked, conversations, jumps); err != nil {
 		return nil, err

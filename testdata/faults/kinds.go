@@ -226,8 +226,8 @@ func stateFull(w *world, _ *rand.Rand) (verifier, error) {
 	if err != nil {
 		return nil, err
 	}
-	for err == nil {
-		_, err = f.Write(make([]byte, 512))
+	for filling := make([]byte, 4096); err == nil; {
+		_, err = f.Write(filling)
 	}
 	_ = f.Close()
 	return nil, w.during(degraded("alerts"), func() error { return os.Remove(name) })

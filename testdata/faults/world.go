@@ -132,7 +132,7 @@ func newWorld(extension string) (*world, error) {
 			return nil, err
 		}
 	}
-	if err := syscall.Mount("tmpfs", w.state, "tmpfs", 0, "size=256k,mode=0700"); err != nil {
+	if err := syscall.Mount("tmpfs", w.state, "tmpfs", 0, "size=8m,mode=0700"); err != nil {
 		return nil, fmt.Errorf("mount: %w", err)
 	}
 	if err := syscall.Mount("proc", "/proc", "proc", 0, ""); err != nil { // of the process namespace
