@@ -25,7 +25,8 @@ func (e *examined) packedByBrotli() bool {
 }
 
 func (e *examined) allBeginBrotli(halves ...[][]byte) bool {
-	for at := range maxSearched + 1 {
+	const beyond = 8 // the header that was found may be shorter than it is
+	for at := range min(maxSearched, max(e.sides[0].header, e.sides[1].header)+beyond) + 1 {
 		if e.beginBrotliAt(at, halves) {
 			return true
 		}
