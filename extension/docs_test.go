@@ -109,6 +109,28 @@ func TestCommands(t *testing.T) {
 	require.Greater(t, targets, 10)
 }
 
+// TestNamedTests: every test that a document has its reader run exists.
+func TestNamedTests(t *testing.T) {
+	t.Parallel()
+	run := regexp.MustCompile(`go test \./(\S+) -run (\w+)`)
+	named := 0
+	for name, text := range documents(t) {
+		for _, m := range run.FindAllStringSubmatch(text, -1) {
+			named++
+			files, err := filepath.Glob(filepath.Join("..", m[1], "*_test.go"))
+			require.NoError(t, err)
+			found := false
+			for _, file := range files {
+				code, err := os.ReadFile(file)
+				require.NoError(t, err)
+				found = found || strings.Contains(string(code), "\nfunc "+m[2])
+			}
+			require.True(t, found, "%s: %s", name, m[0])
+		}
+	}
+	require.Positive(t, named)
+}
+
 // written says whether a line holds the command as something to type: as code.
 func written(line, command string) bool {
 	return strings.HasPrefix(line, "    ") || strings.Contains(line, "`"+strings.TrimLeft(command, "` "))

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs, upgrades, downgrades, removes and purges the .deb of two versions in a fresh Debian (debootstrap), and looks at what is left each time. Needs root, debootstrap and
-# a Debian mirror (DEBOOTSTRAP_MIRROR, or the one that apt uses). Changes nothing outside the folder that it makes and removes.
+# a Debian mirror (DEBOOTSTRAP_MIRROR; else on Debian the one that apt uses, elsewhere deb.debian.org). Changes nothing outside the folder that it makes and removes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 if [ "$(id -u)" != 0 ] || ! command -v debootstrap >/dev/null; then
@@ -14,7 +14,11 @@ for version in 0.9.0 0.9.1; do
 	VERSION=$version packaging/dist.sh "$work/$version" >/dev/null
 	mv "$work/$version"/*_"$arch".deb "$work/$version.deb"
 done
-mirror=${DEBOOTSTRAP_MIRROR:-$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' | head -1)}
+mirror=${DEBOOTSTRAP_MIRROR:-}
+if [ -z "$mirror" ] && [ "$(. /etc/os-release && echo "$ID")" = debian ]; then
+	mirror=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' | head -1)
+fi
+mirror=${mirror:-http://deb.debian.org/debian}
 debootstrap --variant=minbase bookworm "$work/debian" "$mirror" >"$work/log" 2>&1 || { tail "$work/log"; exit 1; }
 cp "$work"/*.deb "$work/debian/"
 load=$work/debian/etc/osquery/extensions.load

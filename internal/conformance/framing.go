@@ -281,7 +281,7 @@ func (t *attempt) plausible(values *[2]int) bool {
 func (s *search) try(t *attempt, f framing, values [2]int) {
 	extras, n := t.extras(&f, values)
 	for _, f.extra = range extras[:n] {
-		need := f.needed(t.evidence)
+		need := t.needed(&f)
 		if need > t.known || t.walked >= maxWalked {
 			continue
 		}
@@ -292,6 +292,17 @@ func (s *search) try(t *attempt, f framing, values [2]int) {
 			t.best, t.evidence, t.found = f, f.evidence(told), true
 		}
 	}
+}
+
+// needed is how many different lengths f must foretell to be the best so far.
+func (t *attempt) needed(f *framing) int {
+	switch {
+	case t.found:
+		return f.needed(t.evidence)
+	case f.fitted():
+		return leastFitted[f.position][f.width]
+	}
+	return leastTold[f.position][f.width]
 }
 
 // extras are what the number at f may leave out: nothing, all up to itself, or what the first message of either side shows.
@@ -366,10 +377,13 @@ func (f *framing) needed(evidence float64) int {
 	return int((evidence+f.price())/float64(8*f.width)) + 1
 }
 
+// fitted says whether one end was used to find extra.
+func (f *framing) fitted() bool { return f.extra != 0 && f.extra != f.position+f.width }
+
 // price is what the choice of the field is worth, in bits.
 func (f *framing) price() float64 {
-	if f.extra != 0 && f.extra != f.position+f.width {
-		return fieldChoice[f.position] + float64(8*f.width) + 1 // one end was used to fit extra
+	if f.fitted() {
+		return fieldChoice[f.position] + float64(8*f.width) + 1
 	}
 	return fieldChoice[f.position]
 }
@@ -382,16 +396,18 @@ var fieldChoice = func() (choice [maxPosition + 1]float64) {
 	return choice
 }()
 
-// leastTold is how many different lengths must be foretold by a field of a position and width.
-var leastTold = func() (least [maxPosition + 1][5]int) {
+// leastTold is how many different lengths must be foretold by a field of a position and width, leastFitted where extra is fitted.
+var leastTold, leastFitted = least(0), least(maxExtra)
+
+func least(extra int) (least [maxPosition + 1][5]int) {
 	for position := range least {
 		for width := 1; width <= 4; width++ {
-			f := framing{position: position, width: width}
+			f := framing{position: position, width: width, extra: extra}
 			least[position][width] = f.needed(minEvidence)
 		}
 	}
 	return least
-}()
+}
 
 // A tally is how well a framing foretells the known ends.
 type tally struct {
@@ -424,8 +440,16 @@ func (s *search) explains(of *attempt, f *framing, need int) (told int, ok bool)
 // unit walks through one unit; it fails unless the last message ends where the bytes end, or, where cut is allowed, beyond.
 func (t *tally) unit(f *framing, b []byte, ends []int, cut bool) bool {
 	known, least := 0, f.position+f.width
+	shift, mask := 32-8*uint(f.width)&31, uint32(1)<<(8*uint(f.width)-1)<<1-1
 	for at := 0; at < len(b) && t.parts < maxFramed; t.parts++ {
-		v := f.value(b[at:])
+		v := -1
+		if from := at + f.position; from+4 > len(b) {
+			v = f.value(b[at:])
+		} else if x := b[from : from+4]; f.little {
+			v = int(binary.LittleEndian.Uint32(x) & mask)
+		} else {
+			v = int(binary.BigEndian.Uint32(x) >> shift)
+		}
 		n := v + f.extra
 		foretold := v >= 0 && n <= len(b)-at
 		switch {

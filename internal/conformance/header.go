@@ -6,7 +6,10 @@ import "math"
 const maxHeader = 96
 
 // Columns as odd as these are clear, not ciphertext: with 96 columns, one in a thousand flows shows one by chance.
-const clearColumn = 1e-5
+const (
+	clearColumn = 1e-5
+	lnClear     = -11.5 // at least its logarithm
+)
 
 // maxClearGap is how many bytes without a pattern (a nonce, a session id) may lie between two clear ones of a header.
 const maxClearGap = 16
@@ -81,19 +84,21 @@ func (c *columnCounts) clear(halves [][][]byte, k int) {
 }
 
 // pairsP is the probability of at least so many equal pairs among uniform bytes, by their Poisson approximation's Chernoff
-// bound.
+// bound, or 1 where it is surely above clearColumn.
 func (c *columnCounts) pairsP() float64 {
 	mean := float64(c.n*(c.n-1)) / 2 / 256
 	x := float64(c.pairs)
-	if x <= mean {
+	// x ln(x/mean) - (x - mean) is at most (x - mean)^2 / mean: most columns are told without logarithms.
+	if x <= mean || (x-mean)*(x-mean) <= -lnClear*mean {
 		return 1
 	}
 	return math.Exp(x - mean - x*math.Log(x/mean))
 }
 
-// stepsP is the probability that the most frequent difference between neighbours occurs so often by chance: a counter has one.
+// stepsP is the probability that the most frequent difference between neighbours occurs so often by chance: a counter has one. It is 1
+// where that is surely above clearColumn.
 func (c *columnCounts) stepsP() float64 {
-	if c.most < 2 {
+	if c.most <= 3 { // 256^-2 at least
 		return 1
 	}
 	steps := c.n - 1

@@ -1,11 +1,6 @@
 package flow
 
-import (
-	"encoding/binary"
-
-	"github.com/google/gopacket"
-	"github.com/google/gopacket/layers"
-)
+import "encoding/binary"
 
 // UDP ports of tunnels, from IANA (8472: VXLAN on Linux before it had a port of its own).
 const (
@@ -68,39 +63,60 @@ func (d *decoder) udpTunnel() error {
 	return nil
 }
 
-// headerReader is one of gopacket's layers.
-type headerReader interface {
-	DecodeFromBytes(data []byte, df gopacket.DecodeFeedback) error
-	LayerPayload() []byte
-}
-
-// peel has gopacket read one header and gives what it says comes next. gopacket's readers index hostile bytes without
-// looking at their length first, hence the recover.
-func peel(layer headerReader, b []byte) (payload []byte, err error) {
-	defer func() {
-		if recover() != nil {
-			payload, err = nil, ErrMalformed
-		}
-	}()
-	if layer.DecodeFromBytes(b, gopacket.NilDecodeFeedback) != nil {
-		return nil, ErrMalformed
-	}
-	return layer.LayerPayload(), nil
-}
+// Fields that a GRE header has by its flags (RFC 1701, 2890), each of four bytes but the routing; the last one is in the second byte (PPTP's, RFC 2637).
+const (
+	greChecksum = 0x80
+	greRouting  = 0x40
+	greKey      = 0x20
+	greSequence = 0x10
+	greAck      = 0x80
+)
 
 func (d *decoder) gre(b []byte) error {
-	var header layers.GRE
-	inner, err := peel(&header, b)
-	if err != nil {
-		return err
+	size := greHeader(b)
+	if len(b) < size {
+		return ErrMalformed
 	}
-	switch uint16(header.Protocol) {
+	switch kind := binary.BigEndian.Uint16(b[2:]); kind {
 	case etherERSPAN:
-		return d.erspan(inner, header.SeqPresent)
+		return d.erspan(b[size:], b[0]&greSequence != 0)
 	case etherPPP:
-		return d.ppp(inner)
+		return d.ppp(b[size:])
+	default:
+		return d.bridged(kind, b[size:])
 	}
-	return d.bridged(uint16(header.Protocol), inner)
+}
+
+// greHeader is how long GRE's header is; longer than b where that is cut short.
+func greHeader(b []byte) int {
+	size := 4
+	if len(b) < size {
+		return size
+	}
+	for _, there := range [...]bool{b[0]&(greChecksum|greRouting) != 0, b[0]&greKey != 0, b[0]&greSequence != 0} {
+		if there {
+			size += 4
+		}
+	}
+	if b[0]&greRouting != 0 {
+		size = routes(b, size)
+	}
+	if b[1]&greAck != 0 {
+		size += 4
+	}
+	return size
+}
+
+// routes is where GRE's source routes end that begin at at: behind the empty one (RFC 1701).
+func routes(b []byte, at int) int {
+	for at+4 <= len(b) {
+		family, size := binary.BigEndian.Uint16(b[at:]), int(b[at+3])
+		at += 4 + size
+		if family == 0 && size == 0 {
+			return at
+		}
+	}
+	return len(b) + 1
 }
 
 // bridged is what a tunnel carries by EtherType: a frame or a packet.
@@ -116,20 +132,19 @@ func (d *decoder) erspan(b []byte, header bool) error {
 	if !header {
 		return d.ethernet(b)
 	}
-	inner, err := peel(&layers.ERSPANII{}, b)
-	if err != nil {
-		return err
+	if len(b) < 8 {
+		return ErrMalformed
 	}
-	return d.ethernet(inner)
+	return d.ethernet(b[8:])
 }
 
+// geneve is RFC 8926, section 3.4; its options are left unread.
 func (d *decoder) geneve(b []byte) error {
-	var header layers.Geneve
-	inner, err := peel(&header, b)
-	if err != nil {
-		return err
+	const fixed = 8
+	if len(b) < fixed || len(b) < fixed+int(b[0]&0x3f)*4 {
+		return ErrMalformed
 	}
-	return d.bridged(uint16(header.Protocol), inner)
+	return d.bridged(binary.BigEndian.Uint16(b[2:]), b[fixed+int(b[0]&0x3f)*4:])
 }
 
 // vxlan carries Ethernet (RFC 7348) unless its P bit names something else (draft-ietf-nvo3-vxlan-gpe).
@@ -148,8 +163,7 @@ func (d *decoder) vxlan(b []byte) error {
 	return d.ethernet(b[8:])
 }
 
-// gtp is GTP-U, TS 29.281: only a G-PDU (255) carries a user's packet. gopacket's reader prints hostile bytes to standard
-// output and can be made to go round for ever, so this one is ours.
+// gtp is GTP-U, TS 29.281: only a G-PDU (255) carries a user's packet.
 func (d *decoder) gtp(b []byte) error {
 	if len(b) < 8 || b[0]&0xf0 != 0x30 || b[1] != 255 {
 		return ErrMalformed

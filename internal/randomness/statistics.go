@@ -46,7 +46,8 @@ var planesOf = func() (t [256]uint64) {
 // count adds a whole sample to c, which must be empty.
 func (c *counts) count(sample []byte) {
 	c.n = len(sample)
-	c.runs(sample)
+	c.tally(sample)
+	c.printableRun, c.equalRun = printableRun(sample), equalRun(sample)
 	squares := 0
 	for high := range 16 {
 		row, sum := (*[16]uint16)(c.bytes[16*high:]), 0
@@ -78,22 +79,88 @@ func (w *ways) planes(to *[4]int) {
 	}
 }
 
-// runs counts byte values and finds the longest runs.
-func (c *counts) runs(sample []byte) {
-	printable, equal, previous := 0, 0, -1
+// tally counts byte values.
+func (c *counts) tally(sample []byte) {
+	for ; len(sample) >= 8; sample = sample[8:] {
+		w := binary.LittleEndian.Uint64(sample)
+		c.bytes[byte(w)]++
+		c.bytes[byte(w>>8)]++
+		c.bytes[byte(w>>16)]++
+		c.bytes[byte(w>>24)]++
+		c.bytes[byte(w>>32)]++
+		c.bytes[byte(w>>40)]++
+		c.bytes[byte(w>>48)]++
+		c.bytes[byte(w>>56)]++
+	}
 	for _, b := range sample {
 		c.bytes[b]++
-		if printable++; b-0x20 > 0x5e {
-			printable = 0
-		}
-		c.printableRun = max(c.printableRun, printable)
-		if int(b) != previous {
-			equal = 0
-		}
-		equal++
-		c.equalRun = max(c.equalRun, equal)
-		previous = int(b)
 	}
+}
+
+const ones, high = 0x0101010101010101, 0x8080808080808080
+
+// equalRun is the length of the longest run of one byte value. Eight bytes that all differ from the next are passed at once.
+func equalRun(sample []byte) int {
+	longest, at := min(len(sample), 1), 0
+	for at+1 < len(sample) {
+		if at+9 <= len(sample) {
+			if x := binary.LittleEndian.Uint64(sample[at:]) ^ binary.LittleEndian.Uint64(sample[at+1:]); (x-ones)&^x&high == 0 {
+				at += 8
+				continue
+			}
+		}
+		end := at + 1
+		for end < len(sample) && sample[end] == sample[at] {
+			end++
+		}
+		longest = max(longest, end-at)
+		at = end
+	}
+	return longest
+}
+
+// printableRun is the length of the longest run of bytes in 0x20..0x7e: with a bit for each of 64 bytes, the runs are made shorter by one
+// until none is left.
+func printableRun(sample []byte) int {
+	var rows [MaxSample / 64]uint64
+	for i, b := range sample[len(sample)&^7:] {
+		if b-0x20 <= 0x5e {
+			rows[len(sample)/64] |= 1 << (len(sample)&^7%64 + i)
+		}
+	}
+	for at := 0; at+8 <= len(sample); at += 8 {
+		rows[at/64%len(rows)] |= printables(binary.LittleEndian.Uint64(sample[at:])) << (at % 64)
+	}
+	const usual = 24 // longer ones have text
+	all := rows[:(len(sample)+63)/64]
+	for run := range usual {
+		left := uint64(0)
+		for i, row := range all {
+			next := uint64(0)
+			if i+1 < len(all) {
+				next = all[i+1] << 63
+			}
+			all[i] = row & (row>>1 | next)
+			left |= row
+		}
+		if left == 0 {
+			return run
+		}
+	}
+	longest, run := 0, 0
+	for _, b := range sample {
+		if run++; b-0x20 > 0x5e {
+			run = 0
+		}
+		longest = max(longest, run)
+	}
+	return longest
+}
+
+// printables are the printable ones of eight bytes, a bit each.
+func printables(w uint64) uint64 {
+	low := w & (ones * 0x7f)
+	return ((low + ones*0x60) &^ (low + ones) &^ w & high) >> 7 * 0x0102040810204080 >> 56
 }
 
 // transitions counts the changes between neighbouring bits, eight bytes at a time.

@@ -12,7 +12,7 @@ const (
 	// contactStep is how finely what is older is forgotten.
 	contactStep = time.Hour
 	// contactSteps bounds the memory of one identity: steps begin contactStep apart at least.
-	contactSteps = int(contactSpan/contactStep) + 1
+	contactSteps = int(contactSpan / contactStep)
 	// oneContact is how close flows begin that are one contact: a program that opens several connections at once comes back once.
 	oneContact = time.Second
 	// leastGaps is how many gaps must have been measured to say how even they are.
@@ -36,11 +36,11 @@ type contacts struct {
 	last  time.Duration  // when the last contact began
 }
 
-// contactsStep sums up the contacts of an hour.
+// contactsStep sums up the contacts of an hour. There may be a hundred thousand, so it is small.
 type contactsStep struct {
 	from  time.Duration // when the first of them began
-	flows int
-	gaps  spread // seconds, each counted where it ends
+	gaps  spread        // seconds, each counted where it ends
+	flows uint32
 }
 
 // add counts a flow that began at start. measured says that nothing came between the last one and this that hides contacts or stretches the gap.
@@ -55,11 +55,12 @@ func (c *contacts) add(start time.Duration, measured bool) {
 	for old < n && c.steps[old].from <= start-contactSpan {
 		old++
 	}
-	if n == 0 || start-c.steps[n-1].from >= contactStep {
+	c.steps = c.steps[:copy(c.steps, c.steps[old:])]
+	if len(c.steps) == 0 || start-c.steps[len(c.steps)-1].from >= contactStep {
+		if len(c.steps) == cap(c.steps) {
+			c.steps = append(make([]contactsStep, 0, min(2*len(c.steps)+1, contactSteps)), c.steps...)
+		}
 		c.steps = append(c.steps, contactsStep{from: start})
-	}
-	if old > 0 {
-		c.steps = c.steps[:copy(c.steps, c.steps[old:])]
 	}
 	c.last = start
 	step := &c.steps[len(c.steps)-1]
@@ -74,10 +75,10 @@ func (c *contacts) contact() Contact {
 	var sum Contact
 	var gaps spread
 	for i := range c.steps {
-		sum.Flows += c.steps[i].flows
+		sum.Flows += int(c.steps[i].flows)
 		gaps.merge(c.steps[i].gaps)
 	}
-	sum.Gaps, sum.Gap = gaps.n, gaps.mean
+	sum.Gaps, sum.Gap = int(gaps.n), gaps.mean
 	if sum.JitterKnown() {
 		sum.Jitter = gaps.deviation() / gaps.mean
 	}
@@ -86,25 +87,25 @@ func (c *contacts) contact() Contact {
 
 // spread is the mean of numbers and the sum of the squares of their distances from it, as they come (Welford, Technometrics 4, 1962).
 type spread struct {
-	n        int
 	mean, m2 float64
+	n        uint32
 }
 
-func (s *spread) add(x float64) { s.merge(spread{1, x, 0}) }
+func (s *spread) add(x float64) { s.merge(spread{x, 0, 1}) }
 
 // merge adds the numbers of another one (Chan, Golub and LeVeque, Yale University Technical Report 222, 1979).
 func (s *spread) merge(o spread) {
 	if o.n == 0 {
 		return
 	}
-	n, d := float64(s.n+o.n), o.mean-s.mean
+	n, d := float64(s.n)+float64(o.n), o.mean-s.mean
 	s.mean += d * float64(o.n) / n
 	s.m2 += o.m2 + d*d*float64(s.n)*float64(o.n)/n
 	s.n += o.n
 }
 
 // deviation is the sample's standard deviation; there must be two numbers at least.
-func (s *spread) deviation() float64 { return math.Sqrt(s.m2 / float64(s.n-1)) }
+func (s *spread) deviation() float64 { return math.Sqrt(s.m2 / (float64(s.n) - 1)) }
 
 // countContacts fills in the contacts of the alerts among flows, which are in order of their first packet.
 func countContacts(flows []Flow) {
@@ -164,7 +165,7 @@ func (r *contactsRecord) check() error {
 func (r *contactsRecord) contacts(last time.Duration) contacts {
 	c := contacts{last: last, steps: make([]contactsStep, len(r.Steps))}
 	for i, s := range r.Steps {
-		c.steps[i] = contactsStep{last - time.Duration(s[0]*float64(time.Second)), int(s[1]), spread{int(s[2]), s[3], s[4]}}
+		c.steps[i] = contactsStep{last - time.Duration(s[0]*float64(time.Second)), spread{s[3], s[4], uint32(s[2])}, uint32(s[1])}
 	}
 	return c
 }

@@ -110,7 +110,7 @@ func TestContactsAreOfADay(t *testing.T) {
 		require.LessOrEqual(t, len(c.steps), contactSteps)
 		require.Less(t, c.last-c.steps[0].from, contactSpan)
 	}
-	require.LessOrEqual(t, cap(c.steps), 2*contactSteps)
+	require.LessOrEqual(t, cap(c.steps), contactSteps)
 	c.add(from+contactSpan, true)
 	require.Equal(t, 1, c.contact().Flows)
 }

@@ -173,10 +173,11 @@ func (l *live) put(s *sighting, now time.Duration) {
 		l.kept.withdraw(s.from.id, s.flow.key())
 		l.unsaved.fresh = true
 	}
-	if l.kept.add(s.flow, now) {
+	fresh := l.kept.add(s.flow, now)
+	if fresh {
 		l.unsaved.fresh = true
 	}
-	if s.from.id != id {
+	if fresh || s.from.id != id {
 		l.kept.contact(id, s.start)
 	}
 	l.unsaved.seen = true

@@ -44,7 +44,7 @@ func Judge(ctx context.Context, file string, settings config.Config, owners *Ind
 // Count is Judge, but keeps only how often each verdict was given: a long capture takes no more memory than a short one.
 func Count(ctx context.Context, file string, settings config.Config) (map[conformance.Verdict]int, error) {
 	counts := map[conformance.Verdict]int{}
-	err := judgeFile(ctx, file, settings, judgeHooks{done: func(f *flow.Flow) { counts[f.Judgement.Verdict]++ }})
+	err := judgeFile(ctx, file, settings, judgeHooks{verdicts: true, done: func(f *flow.Flow) { counts[f.Judgement.Verdict]++ }})
 	return counts, err
 }
 
@@ -84,6 +84,7 @@ type judgeHooks struct {
 	progress func(Progress)
 	inspect  Inspector
 	done     func(*flow.Flow) // a flow leaves the table; it must not be kept
+	verdicts bool             // all that is wanted of the flows
 }
 
 // judgeFile judges the flows of a file.
@@ -97,6 +98,13 @@ func judgeFile(ctx context.Context, file string, settings config.Config, hooks j
 	decide := judging(settings, newHandshakes(), func(err error) { panicked = err })
 	if hooks.inspect != nil {
 		decide = inspected(decide, hooks.inspect)
+	}
+	if hooks.verdicts {
+		full := decide
+		decide = func(f *flow.Flow, c *conformance.Conversation) conformance.Judgement {
+			c.VerdictOnly = true
+			return full(f, c)
+		}
 	}
 	table := flow.New(flow.Config{
 		Judge:   decide,

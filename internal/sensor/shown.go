@@ -64,12 +64,8 @@ func (l *live) flows(ctx context.Context, window time.Duration, keep func(*Flow)
 				out.Judgement = carrier(out.Judgement)
 			} else if !l.settled(f) {
 				out.Judgement = conformance.Judgement{Verdict: conformance.Undetermined, Reasons: []string{"too_early"}}
-			} else if v, stands := l.keptAs(f, &out); stands {
-				out = v.flow(out)
-				v.shown = true
+			} else if v := l.showAs(f, &out); v != nil {
 				shown = append(shown, v)
-			} else if v != nil {
-				out.Owner.CDHash, out.Contact = v.key.cdhash, v.calls.contact()
 			}
 		}
 		out.Kept = silent > window
@@ -91,15 +87,25 @@ func (l *live) flows(ctx context.Context, window time.Duration, keep func(*Flow)
 	return found
 }
 
-// keptAs gives the kept alert of a flow of the table, nil when it was just judged, and says whether the flow stands for it: no later flow does. The
-// lock must be held.
-func (l *live) keptAs(f *flow.Flow, out *Flow) (v *kept, stands bool) {
+// showAs makes out, an alert of the table, what is shown of the kept one, and gives that where the flow stands for it: no later flow does. The lock
+// must be held.
+func (l *live) showAs(f *flow.Flow, out *Flow) *kept {
+	out.Contact.Flows = 1 // all that is known of one that was just judged
 	a := l.alerted[f]
 	if a == nil || a.id == 0 {
-		return nil, false
+		return nil
 	}
-	v = l.kept.by[a.id]
-	return v, v != nil && v.first.key() == out.key()
+	v := l.kept.by[a.id]
+	switch {
+	case v == nil:
+		return nil
+	case v.first.key() != out.key():
+		out.Owner.CDHash, out.Contact = v.key.cdhash, v.calls.contact()
+		return nil
+	}
+	*out = v.flow(*out)
+	v.shown = true
+	return v
 }
 
 // inOrder compares by the first packet; what stands for an alert comes before its other flows.

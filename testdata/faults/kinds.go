@@ -39,7 +39,7 @@ var kinds = []kind{
 	{"slow and half-closed peers", 6, false, slowPeers},
 	{"state folder full", 4, false, stateFull},
 	{"state folder read-only", 4, false, stateReadOnly},
-	{"no file descriptors left", 4, false, noDescriptors},
+	{"no file descriptors left", 4, true, noDescriptors},
 	{"little memory left", 2, true, littleMemory},
 	{"interface comes and goes", 4, false, interfaceGoes},
 	{"capture overrun", 2, false, overrun},
@@ -255,8 +255,16 @@ func noDescriptors(w *world, random *rand.Rand) (verifier, error) {
 		return nil, err
 	}
 	time.Sleep(time.Duration(random.IntN(1500)) * time.Millisecond)
-	_, _ = w.coverage() // it may fail, it may not hang
-	return nil, unix.Prlimit(pid, unix.RLIMIT_NOFILE, &old, nil)
+	_, _ = w.coverage() // it may fail, and the extension may end; neither may hang
+	return nil, restoreLimit(pid, unix.RLIMIT_NOFILE, &old)
+}
+
+// restoreLimit gives a process its limit back, if it is still there.
+func restoreLimit(pid, resource int, old *unix.Rlimit) error {
+	if err := unix.Prlimit(pid, resource, old, nil); !errors.Is(err, unix.ESRCH) {
+		return err
+	}
+	return nil
 }
 
 func littleMemory(w *world, random *rand.Rand) (verifier, error) {
@@ -274,28 +282,42 @@ func littleMemory(w *world, random *rand.Rand) (verifier, error) {
 	if err := unix.Prlimit(pid, unix.RLIMIT_AS, &tight, &old); err != nil {
 		return nil, err
 	}
-	return nil, w.during(nil, func() error {
-		err := unix.Prlimit(pid, unix.RLIMIT_AS, &old, nil)
-		if errors.Is(err, unix.ESRCH) {
-			err = nil
-		}
-		return err
-	})
+	return nil, w.during(nil, func() error { return restoreLimit(pid, unix.RLIMIT_AS, &old) })
 }
 
+// seenAfter is how long an interface must be there for the sensor to notice: it lists them every five seconds.
+const seenAfter = 6 * time.Second
+
+// interfaceGoes makes an interface for a moment, or for so long that it must be noticed.
 func interfaceGoes(w *world, random *rand.Rand) (verifier, error) {
+	before, err := w.coverage()
+	if err != nil {
+		return nil, err
+	}
+	var noticed verifier
 	name := "cl" + strconv.Itoa(random.IntN(1000))
-	steps := [][]string{
-		{"link", "add", name, "type", "veth", "peer", "name", name + "p"}, {"link", "set", name, "up"}, {"link", "set", name + "p", "up"},
-		{"link", "del", name},
-	}
-	for _, args := range steps {
-		if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
-			return nil, fmt.Errorf("ip %v: %w: %s", args, err, out)
+	err = ip(random, "link", "add", name, "type", "veth", "peer", "name", name+"p")
+	err = errors.Join(err, ip(random, "link", "set", name, "up"), ip(random, "link", "set", name+"p", "up"))
+	if random.IntN(2) == 0 {
+		time.Sleep(seenAfter)
+		noticed = func(rows map[string]map[string]string) error {
+			if rows["interfaces"]["count"] == before["interfaces"]["count"] {
+				return errors.New("interfaces counts none that came")
+			}
+			return nil
 		}
-		time.Sleep(time.Duration(random.IntN(300)) * time.Millisecond)
 	}
-	return nil, w.find()
+	err = errors.Join(err, ip(random, "link", "del", name))
+	return noticed, errors.Join(err, w.find())
+}
+
+// ip runs the command of that name, and waits a little.
+func ip(random *rand.Rand, args ...string) error {
+	if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("ip %v: %w: %s", args, err, out)
+	}
+	time.Sleep(time.Duration(random.IntN(300)) * time.Millisecond)
+	return nil
 }
 
 // overrun sends more than the ring holds while the extension is stopped; the drops must be counted.

@@ -24,6 +24,13 @@ import (
 	"github.com/cipherlens/cipherlens/internal/sqlhost"
 )
 
+// Where the implants go: so many addresses, so many ports each, so that each goes where none went before.
+const (
+	hosts     = 250
+	firstPort = 8443
+	ports     = 8
+)
+
 // answerLimit is how long an answer may take, whatever is broken.
 const answerLimit = 5 * time.Second
 
@@ -34,7 +41,7 @@ type world struct {
 	socket    string
 	config    string
 	state     string // a file system of its own, so that it can be full
-	server    net.Listener
+	servers   []net.Listener
 
 	osqueryd, ext *child
 	starts        int
@@ -136,10 +143,14 @@ func newWorld(extension string) (*world, error) {
 			return nil, fmt.Errorf("ip %v: %w: %s", args, err, out)
 		}
 	}
-	if w.server, err = net.Listen("tcp", "0.0.0.0:8443"); err != nil {
-		return nil, err
+	for i := range ports {
+		l, err := net.Listen("tcp", fmt.Sprintf("0.0.0.0:%d", firstPort+i))
+		if err != nil {
+			return nil, err
+		}
+		w.servers = append(w.servers, l)
+		go serve(l)
 	}
-	go serve(w.server)
 	if err := w.goodFiles(); err != nil {
 		return nil, err
 	}
@@ -153,7 +164,9 @@ func (w *world) close() {
 			c.kill()
 		}
 	}
-	_ = w.server.Close()
+	for _, l := range w.servers {
+		_ = l.Close()
+	}
 	_ = syscall.Unmount(w.state, syscall.MNT_DETACH)
 	_ = os.RemoveAll(w.dir)
 }
@@ -277,7 +290,7 @@ func serve(l net.Listener) {
 // implant has a made-up implant talk to an address that none talked to before, and gives that.
 func (w *world) implant() (string, error) {
 	w.next++
-	to := fmt.Sprintf("203.0.113.%d:8443", 1+w.next%250)
+	to := fmt.Sprintf("203.0.113.%d:%d", 1+w.next%hosts, firstPort+w.next/hosts%ports)
 	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(192, 0, 2, 10)}, Timeout: time.Second}
 	c, err := d.Dial("tcp", to)
 	if err != nil {
@@ -295,8 +308,9 @@ func (w *world) implant() (string, error) {
 	return to, err
 }
 
-// settled is how long a finding is in the table before it must outlive whatever happens: alerts are written down within a second or so.
-const settled = 2 * time.Second
+// settled is how long a finding is in the table before it must outlive whatever happens: alerts are written down within a second or so, on a slow disk a little
+// later, because writing may take a fiftieth of the time at most.
+const settled = 5 * time.Second
 
 // suffer lets an implant be found, breaks something, and checks what must hold. took is how long the first answer after the fault took.
 func (w *world) suffer(f kind, random *mathrand.Rand) (took time.Duration, err error) {

@@ -43,13 +43,16 @@ func browser(tb testing.TB) context.Context {
 	if program == "" {
 		tb.Skip("no Chromium here")
 	}
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(program), chromedp.NoSandbox, chromedp.UserDataDir(tb.TempDir()))
+	// Without a profile named, chromedp makes one and removes what it can of it: helpers of Chromium write there for a moment after it has ended, which
+	// tb.TempDir would take for a failure.
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(program), chromedp.NoSandbox)
 	ctx, cancel := chromedp.NewExecAllocator(context.Background(), options...)
 	tb.Cleanup(cancel)
 	ctx, cancel = context.WithTimeout(ctx, 2*time.Minute)
 	tb.Cleanup(cancel)
 	ctx, cancel = chromedp.NewContext(ctx)
 	tb.Cleanup(cancel)
+	tb.Cleanup(func() { _ = chromedp.Cancel(ctx) }) // an end in order, unless there was none
 	return ctx
 }
 

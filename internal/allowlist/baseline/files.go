@@ -78,6 +78,8 @@ func (r *Reader) Read(ctx context.Context, files []string, stdin io.Reader, into
 			b.addTo(into)
 		case err := <-problems:
 			r.Report(err)
+		case <-ctx.Done(): // not waiting for readers: a read of a terminal or a pipe cannot be interrupted. They end after it.
+			return ctx.Err()
 		case <-done:
 			for len(batches) > 0 {
 				(<-batches).addTo(into)
@@ -134,15 +136,15 @@ func (f *fileReader) read(name string) {
 	} else {
 		file, err := os.Open(name)
 		if err != nil {
-			f.problems <- fmt.Errorf("baseline: %w", err)
+			f.problem(fmt.Errorf("baseline: %w", err))
 			return
 		}
 		defer func() { _ = file.Close() }()
 		in = file
 	}
 	f.batch = batchPool.Get().(*batch)
-	if err := f.content(name, &counted{in, &f.Progress.Bytes}); err != nil {
-		f.problems <- err
+	if err := f.content(name, &counted{in, f.ctx, &f.Progress.Bytes}); err != nil {
+		f.problem(err)
 	}
 	f.flush()
 	f.Progress.Nameless.Add(f.lines.Nameless)
@@ -150,19 +152,34 @@ func (f *fileReader) read(name string) {
 }
 
 func (f *fileReader) flush() {
-	if len(f.batch.rows) > 0 {
-		f.batches <- f.batch
-		f.batch = batchPool.Get().(*batch)
+	if len(f.batch.rows) == 0 {
+		return
+	}
+	select {
+	case f.batches <- f.batch:
+	case <-f.ctx.Done():
+	}
+	f.batch = batchPool.Get().(*batch)
+}
+
+func (f *fileReader) problem(err error) {
+	select {
+	case f.problems <- err:
+	case <-f.ctx.Done():
 	}
 }
 
-// counted counts the bytes that are read.
+// counted counts the bytes that are read, and ends when ctx does.
 type counted struct {
 	io.Reader
-	n *atomic.Int64
+	ctx context.Context
+	n   *atomic.Int64
 }
 
 func (c *counted) Read(p []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
 	n, err := c.Reader.Read(p)
 	c.n.Add(int64(n))
 	return n, err
@@ -198,7 +215,7 @@ func (f *fileReader) content(name string, in io.Reader) error {
 			continue
 		}
 		if bad++; bad <= maxLineErrors {
-			f.problems <- fmt.Errorf("baseline: %s:%d: %w", name, number, err)
+			f.problem(fmt.Errorf("baseline: %s:%d: %w", name, number, err))
 		}
 	}
 	if bad > maxLineErrors {

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -214,6 +215,35 @@ func TestCancelled(t *testing.T) {
 	reader := Reader{Workers: 1, Report: func(error) {}}
 	in := io.MultiReader(strings.NewReader(strings.Repeat(finding("h", 0, signed)+"\n", 1000)))
 	require.ErrorIs(t, reader.Read(ctx, []string{"-", "-"}, in, NewCounter(DefaultBudget, NoDay)), context.Canceled)
+}
+
+// TestInterrupted: neither a line without end nor an input that says nothing keeps an interrupt waiting.
+func TestInterrupted(t *testing.T) {
+	t.Parallel()
+	silent, hold := io.Pipe()
+	t.Cleanup(func() { _ = hold.Close() })
+	for name, in := range map[string]io.Reader{"a line without end": zeros{}, "a silent terminal": silent} {
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		done := make(chan error, 1)
+		go func() {
+			reader := Reader{Workers: 1, Report: func(error) {}}
+			done <- reader.Read(ctx, []string{"-"}, in, NewCounter(DefaultBudget, NoDay))
+		}()
+		select {
+		case err := <-done:
+			require.ErrorIs(t, err, context.DeadlineExceeded, name)
+		case <-time.After(10 * time.Second):
+			t.Error(name, "is still read")
+		}
+		cancel()
+	}
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
 }
 
 // TestRecordedLogs reads what a real osqueryd wrote: no line of it is wrong, and none has findings.

@@ -258,7 +258,7 @@ func (q *connection) judgement(c *conformance.Conversation) (conformance.Judgeme
 	j := conformance.Judgement{Verdict: conformance.QUIC, Confidence: 0.99, TLSVersion: "1.3", Violations: q.violations}
 	switch {
 	case q.opened:
-		q.readHello(&j)
+		q.readHello(c, &j)
 		if q.serverFailed > 0 && !q.serverOpened && !q.retried && q.serverFailed >= 2 {
 			j.Violations = append(j.Violations, serverUndecryptable)
 		}
@@ -292,7 +292,7 @@ func (q *connection) forged(c *conformance.Conversation) bool {
 }
 
 // readHello takes server name, ALPN and JA4 from the ClientHello when all of it was seen.
-func (q *connection) readHello(j *conformance.Judgement) {
+func (q *connection) readHello(c *conformance.Conversation, j *conformance.Judgement) {
 	j.Reasons = append(j.Reasons, "initial_decrypts")
 	if google(q.version) && q.version == googleQ050 {
 		j.TLSVersion, j.AppProtocol = "", "gquic"
@@ -312,7 +312,10 @@ func (q *connection) readHello(j *conformance.Judgement) {
 		return
 	}
 	j.Reasons = append(j.Reasons, "client_hello")
-	j.SNI, j.ALPN, j.JA4 = h.ServerName, string(h.ALPN), tls.JA4(h, 'q')
+	j.SNI, j.ALPN = h.ServerName, string(h.ALPN)
+	if !c.VerdictOnly {
+		j.JA4 = tls.JA4(h, 'q')
+	}
 	switch j.ALPN {
 	case "h3", "h3-29", "h3-27", "h3-32", "h3-34":
 		j.AppProtocol = "http"

@@ -34,7 +34,7 @@ func TestOnCurve25519(t *testing.T) {
 		}
 	}
 	require.InDelta(t, 10_000, on, 500) // a quarter of all strings
-	for i := range 32 {              // numbers about p, 0 and 2^256
+	for i := range 32 {                 // numbers about p, 0 and 2^256
 		key := p.FillBytes(make([]byte, 32))
 		slices.Reverse(key)
 		key[0] += byte(i)

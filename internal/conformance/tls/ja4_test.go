@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cipherlens/cipherlens/internal/conformance"
 )
 
 // TestJA4 compares with fingerprints that FoxIO published: the raw lists in original order and the fingerprint of the same hello, from
@@ -88,4 +90,17 @@ func helloFrom(t *testing.T, raw string, grease bool) []byte {
 	out = append(out, with16(list(hexes(t, parts[1])))...)
 	out = append(out, 1, 0)
 	return append(out, with16(exts)...)
+}
+
+// TestVerdictOnly: who does not want JA4 gets everything else.
+func TestVerdictOnly(t *testing.T) {
+	t.Parallel()
+	for _, g := range fixtures(t) {
+		want, ok := Recognize(g.c, conformance.Options{})
+		g.c.VerdictOnly = true
+		got, okOnly := Recognize(g.c, conformance.Options{})
+		want.JA4 = ""
+		require.Equal(t, ok, okOnly)
+		require.Equal(t, want, got, g.name)
+	}
 }

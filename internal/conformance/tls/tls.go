@@ -93,7 +93,7 @@ func (s *session) judgement(c *conformance.Conversation) conformance.Judgement {
 		j.SNI = h.ServerName
 		j.ALPN = string(h.ALPN)
 		j.TLSVersion = versionName(h.Version)
-		if s.v2 == 0 {
+		if s.v2 == 0 && !c.VerdictOnly {
 			j.JA4 = JA4(h, 't')
 		}
 	}
