@@ -154,6 +154,11 @@ func (o *baselineOptions) count(cmd *cobra.Command, logs []string, since baselin
 		return nil, false, fmt.Errorf("baseline: --memory: %s", config.Reason(err))
 	}
 	stderr := cmd.ErrOrStderr()
+	if o.out == "" {
+		onlyRead(stderr)
+	} else {
+		onlyRead(stderr, filepath.Dir(o.out))
+	}
 	report := func(err error) {
 		failed = true
 		complain(stderr, err)

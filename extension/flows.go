@@ -46,6 +46,7 @@ the fault and all other files are still reported.`,
 			if err != nil {
 				return err
 			}
+			onlyRead(cmd.ErrOrStderr())
 			return judgeFiles(cmd.Context(), o, settings, files, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}

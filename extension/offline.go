@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -75,6 +76,16 @@ func (s *subject) open(ctx context.Context, cmd *cobra.Command) (*session, error
 
 // confinable says that this process does one command and ends: main sets it. A test's process goes on, and rights that are given up do not come back.
 var confinable bool
+
+// onlyRead gives up, before what others made is read, everything but reading files and writing in some folders.
+func onlyRead(stderr io.Writer, writes ...string) {
+	if !confinable {
+		return
+	}
+	if err := privilege.Offline(append(writes, os.TempDir())); err != nil {
+		complain(stderr, fmt.Errorf("not all rights could be given up: %w", err))
+	}
+}
 
 // confine gives up, before what others made is read, everything but reading it, where this host's own processes are not looked at.
 func (s *subject) confine() error {

@@ -58,6 +58,8 @@ func (o *reportOptions) write(ctx context.Context, cmd *cobra.Command) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
+	} else {
+		onlyRead(cmd.ErrOrStderr(), o.writes...)
 	}
 	for _, name := range o.logs {
 		d.Sources = append(d.Sources, name)

@@ -440,7 +440,8 @@ func (s *search) explains(of *attempt, f *framing, need int) (told int, ok bool)
 // unit walks through one unit; it fails unless the last message ends where the bytes end, or, where cut is allowed, beyond.
 func (t *tally) unit(f *framing, b []byte, ends []int, cut bool) bool {
 	known, least := 0, f.position+f.width
-	shift, mask := 32-8*uint(f.width)&31, uint32(1)<<(8*uint(f.width)-1)<<1-1
+	shift := 32 - 8*uint(f.width)
+	mask := ^uint32(0) >> shift
 	for at := 0; at < len(b) && t.parts < maxFramed; t.parts++ {
 		v := -1
 		if from := at + f.position; from+4 > len(b) {
