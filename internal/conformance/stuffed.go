@@ -24,12 +24,16 @@ func (e *examined) behindStuffing(c *Conversation) bool {
 	if e.datagrams || !t.found || min(len(a.data), len(b.data)) < minRandom+minRandom/4 || c.Client.Gap || c.Server.Gap || !c.StartSeen {
 		return false
 	}
-	header := t.best.position + t.best.width
+	field := t.best // of the first messages
+	if !e.search.holds(field, &a.carried, &b.carried) {
+		return false
+	}
+	header := field.position + field.width
 	left := 0
 	var value [2]byte
 	for i := range e.sides {
 		s := &e.sides[i]
-		s.rest = bodies(t.best.split(&s.carried, s.room.split[:0]), header, s.room.rest[:0])
+		s.rest = bodies(field.split(&s.carried, s.room.split[:0]), header, s.room.rest[:0])
 		var ok bool
 		if value[i], ok = s.unstuff(); !ok {
 			return false
