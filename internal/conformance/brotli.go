@@ -21,57 +21,49 @@ var brotliFormat = &format{name: "brotli", reasons: []string{"compressed_brotli"
 // them.
 func (e *examined) packedByBrotli() bool {
 	a, b := &e.sides[0], &e.sides[1]
-	return allBeginBrotli(a.messages, b.messages) || e.framed && allBeginBrotli(a.accepted, b.accepted)
+	return e.allBeginBrotli(a.messages, b.messages) || e.framed && e.allBeginBrotli(a.accepted, b.accepted)
 }
 
-func allBeginBrotli(halves ...[][]byte) bool {
-	const most = 4 // messages of each side
-	var room [2 * most][]byte
-	all := room[:0]
-	for _, half := range halves {
-		all = append(all, half[:min(len(half), most)]...)
-	}
-	var h brotliHeader
-	for at := range maxSearched + 1 {
-		if h.allBegin(all, at) {
+func (e *examined) allBeginBrotli(halves ...[][]byte) bool {
+	const beyond = 8 // the header that was found may be shorter than it is
+	for at := range min(maxSearched, max(e.sides[0].header, e.sides[1].header)+beyond) + 1 {
+		if e.beginBrotliAt(at, halves) {
 			return true
 		}
 	}
 	return false
 }
 
-// allBegin says whether most of the messages that are long enough begin as Brotli at an offset.
-func (h *brotliHeader) allBegin(all [][]byte, at int) bool {
-	enough := 0
-	for _, m := range all {
-		if len(m) >= at+minCompressed {
-			enough++
-		}
-	}
+// beginBrotliAt says whether most messages begin as Brotli behind a header of at bytes; it gives up after as many as a few that do not.
+func (e *examined) beginBrotliAt(at int, halves [][][]byte) bool {
+	const most, few = 4, 2 // messages of each side
 	begin, other, codes := 0, 0, 0
-	for _, m := range all {
-		if len(m) < at+minCompressed {
-			continue
-		}
-		if n := h.begins(m[at:]); n > 0 {
-			begin++
-			codes += n
-		} else if other++; 3*other > enough || enough < minBrotli { // a part of a message, but too many are
-			return false
+	for _, all := range halves {
+		for _, m := range all[:min(len(all), most)] {
+			if len(m) < at+minCompressed {
+				continue
+			}
+			if n := beginsBrotli(m[at:], &e.code); n > 0 {
+				begin++
+				codes += n
+			} else if other++; other == few && begin < minBrotli {
+				return false // parts of messages
+			}
 		}
 	}
 	return begin >= minBrotli && codes >= minBrotliCodes && 2*other <= begin
 }
 
-// begins is how many prefix codes the header of the Brotli stream that b starts with completes, 0 where it is none.
-func (h *brotliHeader) begins(b []byte) int {
-	h.bitReader, h.complete = bitReader{b: b}, 0
+// beginsBrotli is how many prefix codes the header of the Brotli stream that b starts with completes, 0 where it is none.
+func beginsBrotli(b []byte, room *prefixCode) int {
+	r := bitReader{b: b}
 	switch { // WBITS, section 9.1
-	case h.take(1) == 0:
-	case h.take(3) != 0:
-	case h.take(3) == 1:
+	case r.take(1) == 0:
+	case r.take(3) != 0:
+	case r.take(3) == 1:
 		return 0
 	}
+	h := brotliHeader{bitReader: r, code: room}
 	if !h.parse() {
 		return 0
 	}
@@ -106,8 +98,7 @@ func (r *bitReader) take(n int) uint {
 type brotliHeader struct {
 	bitReader
 	complete int // prefix codes
-	code     prefixCode
-	lengths  prefixCode // that of the code's lengths
+	code     *prefixCode
 }
 
 // parse reads the header up to its end or that of the bytes; false where it breaks a rule.
@@ -208,9 +199,8 @@ type prefixCode struct {
 
 // prefixCode reads one (section 3.4 and 3.5).
 func (h *brotliHeader) prefixCode(symbols int) bool {
-	c := &h.code
+	c := h.code
 	c.n, c.only = min(symbols, maxBrotliSymbols), -1
-	clear(c.lengths[:c.n])
 	skip := int(h.take(2))
 	ok := false
 	if skip == 1 {
@@ -239,6 +229,7 @@ func (h *brotliHeader) simpleCode(symbols int) bool {
 			}
 		}
 	}
+	clear(h.code.lengths[:h.code.n])
 	lengths := [...][]uint8{{0}, {1, 1}, {1, 2, 2}, {2, 2, 2, 2}}[n-1]
 	if n == 4 && h.take(1) == 1 {
 		lengths = []uint8{1, 2, 3, 3}
@@ -262,28 +253,29 @@ var (
 )
 
 func (h *brotliHeader) complexCode(symbols, skip int) bool {
-	of := &h.lengths
-	of.n, of.only = len(lengthOrder), -1
-	clear(of.lengths[:of.n])
-	used, space := 0, 32
+	var lengths [len(lengthOrder)]uint8
+	used, space, only := 0, 32, 0
 	for i := skip; i < len(lengthOrder) && space > 0; i++ {
 		next := h.peek() & 15
 		h.take(lengthBits[next])
 		if l := lengthValue[next]; l > 0 {
-			of.lengths[lengthOrder[i]] = l
+			lengths[lengthOrder[i]] = l
 			space -= 32 >> l
 			used++
-			of.only = lengthOrder[i]
+			only = lengthOrder[i]
 		}
 	}
-	if space != 0 && used != 1 {
+	if space != 0 && used != 1 || h.over {
 		return false
 	}
-	if used != 1 {
-		of.only = -1
+	of := prefixCode{n: len(lengthOrder), only: -1}
+	if used == 1 {
+		of.only = only
 	}
+	copy(of.lengths[:], lengths[:])
 	of.build()
-	return h.codeLengths(of, symbols)
+	clear(h.code.lengths[:h.code.n])
+	return h.codeLengths(&of, symbols)
 }
 
 // codeLengths reads the lengths of a code, which must be complete.

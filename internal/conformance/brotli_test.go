@@ -28,8 +28,8 @@ func TestBrotli(t *testing.T) {
 	t.Parallel()
 	all := brotliMessages(t)
 	for i, m := range all {
-		require.Positive(t, new(brotliHeader).begins(m), i)
-		require.Positive(t, new(brotliHeader).begins(m[:len(m)*3/4]), i)
+		require.Positive(t, beginsBrotli(m, new(prefixCode)), i)
+		require.Positive(t, beginsBrotli(m[:len(m)*3/4], new(prefixCode)), i)
 	}
 	for kind := range 3 {
 		for name, frame := range map[string]func(i int, b []byte) []byte{
@@ -56,10 +56,10 @@ func TestBrotli(t *testing.T) {
 // TestBrotliByChance: uniform bytes hardly ever begin as Brotli.
 func TestBrotliByChance(t *testing.T) {
 	t.Parallel()
-	r, one, more := source("chance"), 0, 0
+	r, room, one, more := source("chance"), new(prefixCode), 0, 0
 	const n = 500_000
 	for range n {
-		switch codes := new(brotliHeader).begins(noise(r, 60)); {
+		switch codes := beginsBrotli(noise(r, 60), room); {
 		case codes == 1:
 			one++
 		case codes > 1:
@@ -74,5 +74,5 @@ func FuzzBrotli(f *testing.F) {
 	for _, m := range brotliMessages(f) {
 		f.Add(m)
 	}
-	f.Fuzz(func(t *testing.T, b []byte) { require.GreaterOrEqual(t, new(brotliHeader).begins(b), 0) })
+	f.Fuzz(func(t *testing.T, b []byte) { require.GreaterOrEqual(t, beginsBrotli(b, new(prefixCode)), 0) })
 }

@@ -57,7 +57,7 @@ func isSealedGh0st(e *examined, c *Conversation) (int, bool) {
 		}
 		judged += n
 	}
-	return gh0stHeader, judged >= 2*minRandom && !allBeginBrotli(a.rest, b.rest)
+	return gh0stHeader, judged >= 2*minRandom && !e.allBeginBrotli(a.rest, b.rest)
 }
 
 // gh0st splits all that a direction carried into messages, whose bodies it puts into rest; the last may be cut.

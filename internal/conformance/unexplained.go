@@ -80,6 +80,7 @@ type examined struct {
 	head   [excludedBy]byte
 
 	decoded [2][decodedSample]byte
+	code    prefixCode
 }
 
 // examinations keeps what was used, since it is large.
@@ -141,9 +142,9 @@ func (e *examined) examine(c *Conversation, o Options) {
 		e.all()
 		return
 	}
-	if !e.behindFields() && !e.random(0, 0) && !e.behindHeader() && !e.behindClearStart(c) {
+	if !e.behindFields() && !e.random(0, 0) && !e.behindHeader() && !e.behindClearStart(c) && !e.behindStuffing(c) {
 		e.all()
-	} else if e.packedByBrotli() {
+	} else if startSeen(c) && e.packedByBrotli() {
 		e.format = brotliFormat
 	}
 }

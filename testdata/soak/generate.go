@@ -122,8 +122,33 @@ func (g *generator) open(s *script) *flow {
 	return f
 }
 
+// renew is how often other handshakes are recorded: one that came again a minute later would be a recording, which the sensor calls a mimic.
+const renew = 25 * time.Second
+
+// record makes new catalogues until ctx ends.
+func record(ctx context.Context, to chan<- *catalogue) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(renew):
+		}
+		c, err := newCatalogue()
+		if err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+		case to <- c:
+		}
+	}
+}
+
 // run plays until ctx ends. flowRate gives how many flows a second are opened, implantsAt whether one is opened, at a time since the start.
 func (g *generator) run(ctx context.Context, flowRate func(time.Duration) int, implantEvery time.Duration, publish func(counts)) error {
+	fresh := make(chan *catalogue)
+	ended := make(chan error, 1)
+	go func() { ended <- record(ctx, fresh) }()
 	start := time.Now()
 	var due, opening float64
 	var nextImplant time.Duration
@@ -136,6 +161,14 @@ func (g *generator) run(ctx context.Context, flowRate func(time.Duration) int, i
 			skip := int(behind / tick)
 			g.sent.skipped += uint64(skip)
 			n += skip
+		}
+		select {
+		case g.talk = <-fresh:
+		case err := <-ended:
+			if err != nil {
+				return err
+			}
+		default:
 		}
 		opening += float64(flowRate(at)) * tick.Seconds()
 		for ; opening >= 1; opening-- {
