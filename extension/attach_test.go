@@ -91,9 +91,9 @@ func TestAnswerLeavesNothingBehind(t *testing.T) {
 		host := serveOn(t, socket)
 		ended := make(chan error, 1)
 		go func() {
-			ended <- answer(t.Context(), serveOptions{socket: socket, timeout: time.Second, interval: time.Second}, b, slog.New(slog.DiscardHandler))
+			ended <- answer(t.Context(), serveOptions{socket: socket, timeout: 10 * time.Second, interval: time.Second}, b, slog.New(slog.DiscardHandler))
 		}()
-		attached(t, host, 10*time.Second)
+		attached(t, host, 30*time.Second)
 		require.NoError(t, host.Vanish())
 		require.Error(t, <-ended)
 	}
@@ -102,7 +102,8 @@ func TestAnswerLeavesNothingBehind(t *testing.T) {
 	for range 4 {
 		attach()
 	}
-	require.Eventually(t, func() bool { return runtime.NumGoroutine() <= before }, 10*time.Second, 50*time.Millisecond)
+	// One that stays each time would be four; the runtime and other tests' ends may have one or two of their own.
+	require.Eventually(t, func() bool { return runtime.NumGoroutine() <= before+3 }, 30*time.Second, 50*time.Millisecond)
 }
 
 // TestAttachEndsAtOnce: SIGTERM ends it within 2 s, whatever it waits for.

@@ -132,7 +132,7 @@ func printDiagnoses(w io.Writer, t terminal, all []diagnosis) {
 			line += "  -> " + d.Mend
 		}
 		indent := len(stateDegraded) + 2 + wide + 2
-		fmt.Fprintf(w, "%s%*s  %-*s  %s\n", t.state(d.State), len(stateDegraded)-len(d.State), "", wide, d.What, t.wrap(indent, line))
+		fmt.Fprintf(w, "%s%*s  %-*s  %s\n", t.state(d.State), len(stateDegraded)-len(d.State), "", wide, d.What, t.wrap(indent, printable(line)))
 	}
 }
 

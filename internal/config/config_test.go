@@ -115,3 +115,19 @@ func FuzzParse(f *testing.F) {
 		require.NoError(t, c.validate(), "%v", err)
 	})
 }
+
+// TestGroupWritable: to root, a file that a group other than root's can write is not trusted.
+func TestGroupWritable(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("needs root")
+	}
+	file := filepath.Join(t.TempDir(), "config.yaml")
+	require.NoError(t, os.WriteFile(file, []byte("record_sni: none\n"), 0o600))
+	require.NoError(t, os.Chmod(file, 0o660))
+	_, err := ReadTrusted(file)
+	require.NoError(t, err)
+	require.NoError(t, os.Chown(file, 0, 4242))
+	_, err = ReadTrusted(file)
+	require.ErrorContains(t, err, "writable by group 4242")
+}

@@ -149,6 +149,8 @@ func trusted(info fs.FileInfo) error {
 		return fmt.Errorf("owned by user %d, not by root", owner)
 	case info.Mode().Perm()&0o002 != 0:
 		return fmt.Errorf("writable by everybody (mode %v)", info.Mode().Perm())
+	case os.Geteuid() == 0 && info.Mode().Perm()&0o020 != 0 && rootfs.Group(info) != 0:
+		return fmt.Errorf("writable by group %d (mode %v)", rootfs.Group(info), info.Mode().Perm())
 	}
 	return nil
 }

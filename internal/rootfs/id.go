@@ -38,3 +38,14 @@ func Owner(info fs.FileInfo) int {
 	}
 	return -1
 }
+
+// Group gives the group id that a file belongs to; -1 where the system gives none.
+func Group(info fs.FileInfo) int {
+	switch st := info.Sys().(type) {
+	case *unix.Stat_t:
+		return int(st.Gid)
+	case *syscall.Stat_t:
+		return int(st.Gid)
+	}
+	return -1
+}

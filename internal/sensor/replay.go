@@ -14,8 +14,9 @@ import (
 const (
 	// maxHandshakes bounds how many handshakes are remembered, 24 bytes each.
 	maxHandshakes = 1 << 15
-	// replayAfter is how much later a handshake must come again to be a replay: a proxy or a NAT on the way shows one connection twice within moments.
-	replayAfter = int64(time.Minute)
+	// replayAfter is how much later a connection must begin to be a replay: a redirection or a NAT on the host shows one connection twice within moments. (Where a
+	// proxy is asked for a tunnel first, the stream does not begin with a ServerHello.)
+	replayAfter = int64(10 * time.Second)
 )
 
 // replayed is the violation of a handshake that was seen before, in another connection.

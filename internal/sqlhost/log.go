@@ -149,7 +149,7 @@ type FilesystemLogger struct {
 
 // NewFilesystemLogger logs to files in dir, which it makes if it has to.
 func NewFilesystemLogger(dir string) (*FilesystemLogger, error) {
-	if err := os.MkdirAll(dir, 0o750); err != nil {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("sqlhost: log directory: %w", err)
 	}
 	return &FilesystemLogger{dir: dir, out: map[string]*os.File{}}, nil
@@ -184,7 +184,7 @@ func (l *FilesystemLogger) append(name string, lines ...[]byte) error {
 	f := l.out[name]
 	if f == nil {
 		var err error
-		if f, err = os.OpenFile(filepath.Join(l.dir, name), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o640); err != nil {
+		if f, err = os.OpenFile(filepath.Join(l.dir, name), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600); err != nil {
 			return fmt.Errorf("sqlhost: log: %w", err)
 		}
 		l.out[name] = f
