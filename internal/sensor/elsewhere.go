@@ -86,10 +86,10 @@ func (l *live) answerElsewhere(ctx context.Context) {
 	var found int64
 	for _, f := range waiting {
 		l.mu.Lock()
-		where := socketOf(f)
+		where, began := socketOf(f), f.FirstSeen
 		l.mu.Unlock()
 		var owner *Owner
-		if p, ok := table.find(where); ok {
+		if p, ok := table.find(where); ok && p.StartTime <= began/int64(time.Second)+1 { // a younger one has taken over the port
 			owner = l.owners.shared(p, ByOsquery)
 			found++
 			l.resolved.Add(1)

@@ -40,6 +40,7 @@ type known struct {
 	owner   *Owner
 	started int64 // the process's start, to notice a pid that is used again
 	asked   time.Time
+	said    *capture.Process // what a capture said of it then; nil when none did
 }
 
 // newOwners takes over the socket table, or opens it where it is nil.
@@ -97,14 +98,21 @@ func (o *owners) named(said *capture.Process) *Owner {
 	o.mu.Lock()
 	k, seen := o.by[pid]
 	o.mu.Unlock()
-	if seen && time.Since(k.asked) < ownerFresh {
+	if seen && k.said != nil && k.said.Name == said.Name && k.said.UUID == said.UUID && time.Since(k.asked) < ownerFresh {
 		return k.owner
 	}
 	p, err := process.Get(pid)
 	if err != nil {
 		return o.stated(said)
 	}
-	return o.shared(p, ByPID)
+	owner := o.shared(p, ByPID)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if k, ok := o.by[pid]; ok && k.owner == owner {
+		k.said = said
+		o.by[pid] = k
+	}
+	return owner
 }
 
 // nobody owns flows of which nothing is known.
