@@ -86,6 +86,6 @@ var blindSpots = []string{
 	"Use: linkage says what a program can call, not what it called. The join with random traffic of the same executable makes the finding.",
 	"Hidden crypto: dlsym with made-up names, ciphers written by hand, packed code. The flow is random all the same, but the severity may be low.",
 	"Interpreters: a script's crypto is no import of the interpreter's.",
-	"Encodings: ciphertext as base64 or hex in a text protocol is text.",
+	"Shells: ciphertext inside HTTP, WebSocket, DNS or mail is that protocol; the first play of a recorded TLS handshake is TLS.",
 	"What was not captured: flows before the capture began, and packets that were dropped.",
 }
