@@ -123,7 +123,7 @@ func (g *generator) open(s *script) *flow {
 }
 
 // renew is how often other handshakes are recorded: one that came again a minute later would be a recording, which the sensor calls a mimic.
-const renew = 25 * time.Second
+const renew = 4 * time.Second
 
 // record makes new catalogues until ctx ends.
 func record(ctx context.Context, to chan<- *catalogue) error {
