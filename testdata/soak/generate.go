@@ -122,7 +122,7 @@ func (g *generator) open(s *script) *flow {
 	return f
 }
 
-// renew is how often other handshakes are recorded: one that came again a minute later would be a recording, which the sensor calls a mimic.
+// renew is how often other handshakes are recorded: one that came again ten seconds later would be a recording, which the sensor calls a mimic.
 const renew = 4 * time.Second
 
 // record makes new catalogues until ctx ends.
