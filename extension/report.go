@@ -63,13 +63,12 @@ func (o *reportOptions) write(ctx context.Context, cmd *cobra.Command) error {
 	}
 	for _, name := range o.logs {
 		d.Sources = append(d.Sources, name)
-		found, err := readFindings(name)
-		d.Findings, failed = append(d.Findings, found...), errors.Join(failed, err)
+		failed = errors.Join(failed, readFindings(name, &d))
 	}
 	if err := replaceFile(o.out, func(w *bufio.Writer) error { return report.Write(w, d) }); err != nil {
 		return errors.Join(failed, fmt.Errorf("report: %w", err))
 	}
-	fmt.Fprintf(cmd.OutOrStdout(), "%s: %d findings, %d flows\n", o.out, len(d.Findings), len(d.Flows))
+	fmt.Fprintf(cmd.OutOrStdout(), "%s: %d findings, %d flows\n", o.out, len(d.Findings)+d.More, len(d.Flows))
 	return failed
 }
 
@@ -162,10 +161,10 @@ const (
 
 // readFindings takes the findings (rows with a severity) out of a result log: lines that osquery's loggers write, one change or one snapshot each. What cannot be read is
 // named in the error and left out.
-func readFindings(name string) (found []report.Finding, err error) {
+func readFindings(name string, d *report.Data) error {
 	f, err := os.Open(name)
 	if err != nil {
-		return nil, fmt.Errorf("log: %w", err)
+		return fmt.Errorf("log: %w", err)
 	}
 	defer func() { _ = f.Close() }()
 	lines := bufio.NewScanner(f)
@@ -173,8 +172,9 @@ func readFindings(name string) (found []report.Finding, err error) {
 	var bad []error
 	unnamed := 0
 	for n := 1; lines.Scan(); n++ {
-		some, err := findingsOf(lines.Bytes())
-		found = append(found, some...)
+		found, err := findingsOf(lines.Bytes())
+		room := min(len(found), max(report.MaxFindings-len(d.Findings), 0))
+		d.Findings, d.More = append(d.Findings, found[:room]...), d.More+len(found)-room
 		switch {
 		case err == nil:
 		case len(bad) < maxLogErrors:
@@ -189,7 +189,7 @@ func readFindings(name string) (found []report.Finding, err error) {
 	if unnamed > 0 {
 		bad = append(bad, fmt.Errorf("log: %s: %d more bad lines", name, unnamed))
 	}
-	return found, errors.Join(bad...)
+	return errors.Join(bad...)
 }
 
 // findingsOf reads one line; an empty one has none.

@@ -11,9 +11,11 @@ import (
 	"github.com/cipherlens/cipherlens/internal/sensor"
 )
 
-// Limits of a page, whatever it is made of: what is over them is counted, not shown.
+// MaxFindings is how many findings a page shows; those over it are counted.
+const MaxFindings = 500
+
+// The other limits of a page, whatever it is made of.
 const (
-	maxFindings  = 500
 	maxFlows     = 200 // shown by finding and in the table of alerts
 	maxProcesses = 40  // in the timeline
 )
@@ -25,6 +27,7 @@ type Data struct {
 	Version   string   // of the program
 	Sources   []string // captures, root, logs: as they were given
 	Findings  []Finding
+	More      int // findings that are not among Findings, for want of room
 	Flows     []sensor.Flow
 	Coverage  []sensor.Coverage
 	Shapes    *Shapes // may be nil: only logs were read
@@ -47,7 +50,8 @@ type view struct {
 	Data
 	MadeText   string
 	Stories    []story
-	Hidden     int // findings over the limit
+	Total      int // findings
+	Hidden     int // of these over the limit
 	Verdicts   []count
 	Timeline   timeline
 	Population population
@@ -64,11 +68,9 @@ type count struct {
 func compose(d Data) view {
 	v := view{Data: d, MadeText: d.Made.UTC().Format("2006-01-02 15:04 UTC"), Blind: blindSpots}
 	flows := newFlowIndex(d.Flows)
-	for i, f := range d.Findings {
-		if i == maxFindings {
-			v.Hidden = len(d.Findings) - maxFindings
-			break
-		}
+	v.Total = len(d.Findings) + d.More
+	v.Hidden = v.Total - min(len(d.Findings), MaxFindings)
+	for i, f := range d.Findings[:min(len(d.Findings), MaxFindings)] {
 		v.Stories = append(v.Stories, tell(f, flows, d.Shapes, i+1))
 	}
 	v.Verdicts = byVerdict(d.Flows)

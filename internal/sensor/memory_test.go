@@ -53,7 +53,7 @@ func TestMemoryStaysInTheBudget(t *testing.T) {
 		t.Skip("a flood")
 	}
 	const budget = 8 << 20
-	const flows = 4 * budget / 2 / flow.MaxFlowBytes
+	const flows = 10 * budget / 2 / flow.MaxFlowBytes
 	name := strings.Repeat("a", 200)
 	shared := &Owner{PID: 1, Path: "/opt/shared"}
 	one := func(int) *Owner { return shared }
