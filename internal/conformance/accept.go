@@ -151,29 +151,34 @@ func (s *side) take(seen *blocks) bool {
 
 // likely says whether the bodies may be uniform, and keeps their figures; or else which direction's bodies are not, if one alone tells.
 func (e *examined) likely(level float64) (ok bool, refused *side) {
+	a, b := &e.sides[0], &e.sides[1]
+	longer, shorter := a, b
+	if len(b.body) > len(a.body) {
+		longer, shorter = b, a
+	}
+	joined := len(longer.body) < randomness.MinSample || len(shorter.body) > 0 && len(shorter.body) < randomness.MinSample
 	for i := range e.sides {
-		if s := &e.sides[i]; !e.sideLikely(s, level) {
+		if s := &e.sides[i]; !e.sideLikely(s, level, s == longer && !joined) {
 			return false, s
 		}
 	}
-	a, b := &e.sides[0], &e.sides[1]
-	switch {
-	case len(a.body) < randomness.MinSample || len(b.body) < randomness.MinSample:
-		e.sample = randomness.Judge(e.shown())
-	case len(a.body) >= len(b.body):
-		e.sample = a.stats
-	default:
-		e.sample = b.stats
+	if joined {
+		e.sample, ok = randomness.Likely(e.shown(), level)
+		return ok, nil
 	}
-	return e.sample.Likelihood >= level, nil
+	return true, nil
 }
 
-// sideLikely says whether one direction's bodies may be uniform, or are too few to tell.
-func (e *examined) sideLikely(s *side, level float64) (ok bool) {
+// sideLikely says whether one direction's bodies may be uniform, or are too few to tell. It keeps their figures if they are to be shown.
+func (e *examined) sideLikely(s *side, level float64, shown bool) (ok bool) {
 	if len(s.body) < randomness.MinSample {
 		return e.framing || len(s.data) < minRandom
 	}
-	s.stats, ok = randomness.Likely(s.body, level)
+	if shown {
+		e.sample, ok = randomness.Likely(s.body, level)
+	} else {
+		ok = randomness.Passes(s.body, level)
+	}
 	return ok && randomness.Columns(s.rest) >= level
 }
 

@@ -175,6 +175,8 @@ type attempt struct {
 	sides    [2]*carried // with their first units
 	first    [2]int      // lengths of these; 0: the direction is left out
 	cut      [2]bool     // whether these may end within a message
+	present  uint8       // directions with a first one, a bit each, and of these the ones that are cut
+	open     uint8
 	known    int         // ends
 	lengths  int         // different ones that the messages have, as differentLengths counts them
 	walked   int
@@ -188,6 +190,12 @@ func (t *attempt) start(a, b *carried) {
 	for i, s := range t.sides {
 		if len(s.units) > 0 {
 			t.first[i], t.cut[i] = len(s.units[0]), s.open && len(s.units) == 1
+		}
+		if t.first[i] > 0 {
+			t.present |= 1 << i
+			if t.cut[i] {
+				t.open |= 1 << i
+			}
 		}
 	}
 }
@@ -244,9 +252,17 @@ func (s *search) frames(tries []attempt) {
 
 // field tries f, at which the first units have certain bytes.
 func (s *search) field(tries []attempt, f *framing, at *[2]field) {
-	values := [2]int{f.of(at[0]), f.of(at[1])}
+	values, whole := [2]int{f.of(at[0]), f.of(at[1])}, uint8(0)
+	for i, v := range values {
+		if v >= 0 && v <= tries[0].first[i] {
+			whole |= 1 << i
+		}
+	}
+	if whole == 0 {
+		return
+	}
 	for i := range tries {
-		if t := &tries[i]; t.plausible(&values) {
+		if t := &tries[i]; t.plausible(whole) {
 			s.try(t, *f, values)
 		}
 	}
@@ -262,19 +278,10 @@ func (t *attempt) fields(position int) (at [2]field) {
 	return at
 }
 
-// plausible is begins for any extra: the cheap look that nearly all framings fail.
-func (t *attempt) plausible(values *[2]int) bool {
-	whole := false
-	for i, v := range values {
-		switch {
-		case t.first[i] == 0:
-		case v >= 0 && v <= t.first[i]:
-			whole = true
-		case !t.cut[i]:
-			return false
-		}
-	}
-	return whole
+// plausible is begins for any extra: the cheap look that nearly all framings fail. whole are the directions whose first unit is at least as
+// long as the field says.
+func (t *attempt) plausible(whole uint8) bool {
+	return whole&t.present != 0 && t.present&^(whole|t.open) == 0
 }
 
 // try keeps f if it is the best so far, with whatever may be left out of the number there.

@@ -96,9 +96,8 @@ type side struct {
 	repeats  repeating // blocks of the messages
 	header   int       // clear bytes before the body
 	body     []byte    // the bodies of the messages, joined
-	stats    randomness.Stats
-	rest     [][]byte // the bodies
-	accepted [][]byte // the messages that they are of
+	rest     [][]byte  // the bodies
+	accepted [][]byte  // the messages that they are of
 
 	failed [maxSearched + 1]bool // behind headers of which lengths the bodies are not uniform
 
@@ -216,10 +215,7 @@ func (e *examined) all() {
 }
 
 // weigh is Judge, but that the likelihood is 0 where it is plainly too low to matter.
-func (e *examined) weigh(b []byte) randomness.Stats {
-	s, _ := randomness.Likely(b, 1-e.threshold)
-	return s
-}
+func (e *examined) weigh(b []byte) randomness.Stats { return randomness.Weigh(b, 1-e.threshold) }
 
 // judge draws the conclusion.
 func (e *examined) judge(c *Conversation) Judgement {
