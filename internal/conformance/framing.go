@@ -177,8 +177,8 @@ type attempt struct {
 	cut      [2]bool     // whether these may end within a message
 	present  uint8       // directions with a first one, a bit each, and of these the ones that are cut
 	open     uint8
-	known    int         // ends
-	lengths  int         // different ones that the messages have, as differentLengths counts them
+	known    int // ends
+	lengths  int // different ones that the messages have, as differentLengths counts them
 	walked   int
 	best     framing
 	evidence float64 // of best, or what is asked for
@@ -240,30 +240,30 @@ func (s *search) frames(tries []attempt) {
 			if leastTold[position][width] > all.known {
 				continue
 			}
-			f := framing{position: position, width: width}
-			s.field(tries, &f, &at)
+			s.field(tries, framing{position: position, width: width}, &at)
 			if width > 1 {
-				f.little = true
-				s.field(tries, &f, &at)
+				s.field(tries, framing{position: position, width: width, little: true}, &at)
 			}
 		}
 	}
 }
 
 // field tries f, at which the first units have certain bytes.
-func (s *search) field(tries []attempt, f *framing, at *[2]field) {
-	values, whole := [2]int{f.of(at[0]), f.of(at[1])}, uint8(0)
-	for i, v := range values {
-		if v >= 0 && v <= tries[0].first[i] {
-			whole |= 1 << i
-		}
+func (s *search) field(tries []attempt, f framing, at *[2]field) {
+	values := [2]int{f.of(at[0]), f.of(at[1])}
+	whole := uint8(0)
+	if uint(values[0]) <= uint(tries[0].first[0]) { // and not negative
+		whole = 1
 	}
-	if whole == 0 {
+	if uint(values[1]) <= uint(tries[0].first[1]) {
+		whole |= 2
+	}
+	if whole&tries[0].present == 0 {
 		return
 	}
 	for i := range tries {
-		if t := &tries[i]; t.plausible(whole) {
-			s.try(t, *f, values)
+		if t := &tries[i]; t.plausible(whole) && leastTold[f.position][f.width] <= t.known {
+			s.try(t, f, values)
 		}
 	}
 }
