@@ -49,11 +49,11 @@ func (f *framing) of(at field) int {
 	if at.left < f.width {
 		return -1
 	}
-	number := at.bytes >> (32 - 8*uint(f.width))
+	unused := (32 - 8*uint(f.width)) & 31
 	if f.little {
-		number = bits.ReverseBytes32(at.bytes) & (1<<(8*uint(f.width)) - 1)
+		return int(bits.ReverseBytes32(at.bytes) << unused >> unused)
 	}
-	return int(number)
+	return int(at.bytes >> unused)
 }
 
 // carried is what one direction carried: units that start with a message (datagrams, or the whole of a stream), and where in
@@ -240,27 +240,30 @@ func (s *search) frames(tries []attempt) {
 			if leastTold[position][width] > all.known {
 				continue
 			}
-			s.field(tries, framing{position: position, width: width}, &at)
-			if width > 1 {
-				s.field(tries, framing{position: position, width: width, little: true}, &at)
+			f := framing{position: position, width: width}
+			s.field(tries, f, f.of(at[0]), f.of(at[1]))
+			if f.little = true; width > 1 {
+				s.field(tries, f, f.of(at[0]), f.of(at[1]))
 			}
 		}
 	}
 }
 
-// field tries f, at which the first units have certain bytes.
-func (s *search) field(tries []attempt, f framing, at *[2]field) {
-	values := [2]int{f.of(at[0]), f.of(at[1])}
-	whole := uint8(0)
-	if uint(values[0]) <= uint(tries[0].first[0]) { // and not negative
+// field tries f, at which the first units have certain numbers.
+func (s *search) field(tries []attempt, f framing, client, server int) {
+	first, whole := &tries[0].first, uint8(0)
+	if uint(client) <= uint(first[0]) { // and not negative
 		whole = 1
 	}
-	if uint(values[1]) <= uint(tries[0].first[1]) {
+	if uint(server) <= uint(first[1]) {
 		whole |= 2
 	}
-	if whole&tries[0].present == 0 {
-		return
+	if whole &= tries[0].present; whole != 0 {
+		s.fits(tries, f, [2]int{client, server}, whole)
 	}
+}
+
+func (s *search) fits(tries []attempt, f framing, values [2]int, whole uint8) {
 	for i := range tries {
 		if t := &tries[i]; t.plausible(whole) && leastTold[f.position][f.width] <= t.known {
 			s.try(t, f, values)

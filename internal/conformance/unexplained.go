@@ -80,7 +80,7 @@ type examined struct {
 	head   [excludedBy]byte
 
 	decoded [2][decodedSample]byte
-	code    prefixCode
+	codes   [2]prefixCode
 }
 
 // examinations keeps what was used, since it is large.
