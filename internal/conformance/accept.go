@@ -16,11 +16,8 @@ const (
 	excludedBy = 128
 )
 
-// Less likely than impossible are bytes that may still hold a header, than improbable ones that hold none.
-var (
-	impossible = randomness.NewExcluder(1e-20)
-	improbable = randomness.NewExcluder(1e-6)
-)
+// improbable are samples that nobody need look at further: of uniform bytes, one in a million is.
+var improbable = randomness.NewExcluder(1e-6)
 
 // accept measures the bodies of messages behind headers, and says whether all of them may be uniform: each direction's bytes, and
 // their columns, none less likely than level. The directions are only joined where one is too short by itself: a cipher
@@ -43,7 +40,7 @@ func (e *examined) accept(all [2][][]byte, header [2]int, level float64) bool {
 		headers /= maxFramedHeaders // a length field that holds throughout explains them
 	}
 	need := max(e.need(all), headers, e.least)
-	if silent || e.n < need || e.hopeless(impossible) {
+	if silent || e.n < need || e.hopeless() {
 		return false
 	}
 	// Uniform bytes hardly ever repeat: what passes as it is need not be searched for repeats.
@@ -81,14 +78,14 @@ func (s *side) refuse() {
 }
 
 // hopeless says whether the first bytes of either direction's bodies, without what repeats, are surely not uniform.
-func (e *examined) hopeless(not *randomness.Excluder) bool {
+func (e *examined) hopeless() bool {
 	for i := range e.sides {
 		s := &e.sides[i]
-		if head := join(s.rest, e.head[:0]); !not.Excludes(head) {
+		if head := join(s.rest, e.head[:0]); !improbable.Excludes(head) {
 			continue
 		}
 		if s.repeats != no {
-			if _, _, ok := novel(s.rest, s.room.novel[:0], e.head[:0], &e.seen, not); ok {
+			if _, _, ok := novel(s.rest, s.room.novel[:0], e.head[:0], &e.seen); ok {
 				continue
 			}
 		}
@@ -129,7 +126,7 @@ func (e *examined) clearDatagrams() bool {
 		s := &e.sides[i]
 		s.rest = bodies(s.messages, maxDatagramHeader, s.room.rest[:0])
 	}
-	return e.hopeless(impossible)
+	return e.hopeless()
 }
 
 // take joins the bodies, without what repeats; false where what is left of them is surely not uniform.
@@ -145,7 +142,7 @@ func (s *side) take(seen *blocks) bool {
 		return true
 	}
 	var ok bool
-	s.rest, s.body, ok = novel(s.rest, s.rest[:0], s.bytes[:0], seen, impossible)
+	s.rest, s.body, ok = novel(s.rest, s.rest[:0], s.bytes[:0], seen)
 	return ok
 }
 

@@ -153,8 +153,8 @@ func repeats(all [][]byte, limit int, seen *blocks) bool {
 // novel cuts out of messages what has occurred in them before, block bytes or more at a time. Ciphertext repeats where an IV or a
 // session id is sent again, a key is used twice, or blocks are encrypted one by one (ECB); what is left must still be judged. It
 // joins what is left in body, of as many bytes of the messages as there is room for, and gives each message's share of it in kept,
-// which may be the start of all. It gives up, not ok, as soon as what is left is excluded.
-func novel(all, kept [][]byte, body []byte, seen *blocks, not *randomness.Excluder) (left [][]byte, joined []byte, ok bool) {
+// which may be the start of all. It gives up, not ok, as soon as what is left is improbable.
+func novel(all, kept [][]byte, body []byte, seen *blocks) (left [][]byte, joined []byte, ok bool) {
 	limit, look := cap(body), excludedBy
 	seen.reset(min(limit, size(all)))
 	for _, m := range all {
@@ -165,13 +165,13 @@ func novel(all, kept [][]byte, body []byte, seen *blocks, not *randomness.Exclud
 			kept = append(kept, body[from:])
 		}
 		if len(body) >= look {
-			if not.Excludes(body) {
+			if improbable.Excludes(body) {
 				return kept, body, false
 			}
 			look = 2 * len(body)
 		}
 	}
-	return kept, body, !not.Excludes(body)
+	return kept, body, !improbable.Excludes(body)
 }
 
 // appendUnseen appends m without the blocks that are in seen, and adds its own.

@@ -348,6 +348,9 @@ func (e *examined) behindField(f framing, holds ...bool) bool {
 		if e.accept(split, [2]int{h, h}, stricter) {
 			return true
 		}
+		if e.raw < max(e.need(split), e.least) {
+			return false // a longer one leaves still less
+		}
 	}
 	return false
 }
@@ -386,7 +389,7 @@ func (e *examined) behindHeader() bool {
 // searched says whether bodies that were not accepted behind the longest header that is tried rule out all shorter ones: there was enough
 // to judge, or enough that repeats, or they are no ciphertext though they are few.
 func (e *examined) searched() bool {
-	return e.n >= minSearched || e.raw >= 4*minSearched || e.hopeless(improbable)
+	return e.n >= minSearched || e.raw >= 4*minSearched || e.hopeless()
 }
 
 // minSearched is how many bytes both directions need for a search of the header's length.
