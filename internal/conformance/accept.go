@@ -119,12 +119,14 @@ func (e *examined) tooFew() bool {
 
 // clearDatagrams says whether datagrams are no ciphertext even behind the longest header that they may have.
 func (e *examined) clearDatagrams() bool {
-	if !e.datagrams {
-		return false
-	}
+	return e.datagrams && e.clearBehind([2][][]byte{e.sides[0].messages, e.sides[1].messages}, maxDatagramHeader)
+}
+
+// clearBehind says whether messages are no ciphertext even behind the longest header that they may have.
+func (e *examined) clearBehind(all [2][][]byte, longest int) bool {
 	for i := range e.sides {
 		s := &e.sides[i]
-		s.rest = bodies(s.messages, maxDatagramHeader, s.room.rest[:0])
+		s.rest = bodies(all[i], longest, s.room.rest[:0])
 	}
 	return e.hopeless()
 }

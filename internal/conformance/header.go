@@ -18,13 +18,12 @@ const (
 // maxClearGap is how many bytes without a pattern (a nonce, a session id) may lie between two clear ones of a header.
 const maxClearGap = 16
 
-// clearHeader is how many bytes from the start of each message repeat, count up, or hardly change from message to message; of one
-// direction, or of both together.
-func clearHeader(halves ...[][]byte) int {
+// clearHeader is how many bytes from the start of each message repeat, count up, or hardly change from message to message.
+func clearHeader(messages [][]byte) int {
 	header, leasts := 0, leastsClear()
 	var c columnCounts
 	for k := 0; k < maxHeader && k < header+maxClearGap; k++ {
-		if !c.count(halves, k) {
+		if !c.count(messages, k) {
 			break
 		}
 		if least := &leasts[c.n]; c.equal || c.pairs >= least.pairs || c.most >= least.most {
@@ -41,50 +40,40 @@ type columnCounts struct {
 	pairs int  // of equal bytes
 	most  int  // how often the most frequent difference between neighbours occurs
 
-	bytes, steps [256]uint16 // zero between columns
+	bytes, steps [256]tick
+}
+
+// A tick is a count in one column: its lower half, where the upper one is the column's number.
+type tick uint32
+
+// next counts once more in a column, and gives how often before.
+func (t *tick) next(column tick) int {
+	if *t>>16 != column {
+		*t = column << 16
+	}
+	*t++
+	return int(*t&0xffff) - 1
 }
 
 // count reads the column at offset k; false when too few messages reach it.
-func (c *columnCounts) count(halves [][][]byte, k int) bool {
+func (c *columnCounts) count(messages [][]byte, k int) bool {
 	c.n, c.pairs, c.most, c.equal = 0, 0, 0, true
-	last := byte(0)
-	for _, all := range halves {
-		for _, m := range all {
-			if len(m) <= k {
-				continue
-			}
-			b := m[k]
-			c.pairs += int(c.bytes[b])
-			c.bytes[b]++
-			if c.n > 0 {
-				step := b - last
-				c.equal = c.equal && step == 0
-				c.steps[step]++
-				c.most = max(c.most, int(c.steps[step]))
-			}
-			last = b
-			c.n++
+	column, last := tick(k+1), byte(0)
+	for _, m := range messages {
+		if len(m) <= k {
+			continue
 		}
+		b := m[k]
+		c.pairs += c.bytes[b].next(column)
+		if c.n > 0 {
+			step := b - last
+			c.equal = c.equal && step == 0
+			c.most = max(c.most, c.steps[step].next(column)+1)
+		}
+		last = b
+		c.n++
 	}
-	c.clear(halves, k)
 	return c.n >= leastColumn
-}
-
-// clear takes the column back out of the counts, which is less than to empty them.
-func (c *columnCounts) clear(halves [][][]byte, k int) {
-	first, last := true, byte(0)
-	for _, all := range halves {
-		for _, m := range all {
-			if len(m) <= k {
-				continue
-			}
-			c.bytes[m[k]] = 0
-			if !first {
-				c.steps[m[k]-last] = 0
-			}
-			first, last = false, m[k]
-		}
-	}
 }
 
 // A leastClear is from how many equal pairs on, and from how many equal differences between neighbours, a column is clear.

@@ -323,6 +323,9 @@ func (e *examined) behindField(f framing, holds ...bool) bool {
 	defer func() { e.framing = false }()
 	split[0], split[1] = afterGreeting(split[0]), afterGreeting(split[1])
 	base := f.position + f.width
+	if e.clearBehind(split, max(base+maxSearched, maxHeader, f.extra)) {
+		return false
+	}
 	clear := [2]int{max(base, clearHeader(split[0])), max(base, clearHeader(split[1]))}
 	// Both sides speak one protocol: where one shows too few messages to tell, its header is as long as the other's.
 	const half = maxFramed / 2
