@@ -97,8 +97,8 @@ func (s *session) check() {
 }
 
 // thorough says whether to spend time on curves and signatures: once the handshake is done or nothing follows, so that a connection
-// that is looked at several times pays for them about once.
-func (s *session) thorough() bool { return s.ended || s.established() }
+// that is looked at several times pays for them about once; and where the client went on, without which they do not count.
+func (s *session) thorough() bool { return (s.ended || s.established()) && s.clientWentOn() }
 
 // clientWentOn says whether the client did anything after the server's answer but complain.
 func (s *session) clientWentOn() bool {

@@ -65,12 +65,15 @@ func (s *session) verify(params []byte, sig cryptobyte.String) {
 		s.broken |= ruleKeyLength
 		return
 	}
-	leaf := s.serverCertificate()
-	if leaf == nil || s.reply.version < versionSSL3 || !s.thorough() {
+	if s.reply.version < versionSSL3 || !s.thorough() {
 		return
 	}
-	sum := passed.sum(passSignature, alg, leaf, s.hello.Random, s.reply.random, params, value)
-	if !passed.check(sum, func() bool { return verifies(publicKey(leaf), alg, s.randoms(params), value) }) {
+	leaf, ok := s.serverCertificate()
+	if !ok {
+		return
+	}
+	sum := passed.sum(leaf.hash, alg, s.hello.Random, s.reply.random, params, value)
+	if !passed.check(sum, func() bool { return verifies(leaf.publicKey(), alg, s.randoms(params), value) }) {
 		s.broken |= ruleSignature
 	}
 }
