@@ -16,6 +16,7 @@ import (
 	"github.com/cipherlens/cipherlens/internal/capture"
 	"github.com/cipherlens/cipherlens/internal/conformance"
 	"github.com/cipherlens/cipherlens/internal/flow"
+	"github.com/cipherlens/cipherlens/internal/process"
 	"github.com/cipherlens/cipherlens/internal/rootfs"
 )
 
@@ -58,6 +59,30 @@ func TestDiskCoverage(t *testing.T) {
 		row := diskCoverage(c.opened)
 		require.Equal(t, c.state, row.State, name)
 		require.Equal(t, c.count, row.Count, name)
+		complete(t, row)
+	}
+}
+
+func TestResponsibleCoverage(t *testing.T) {
+	t.Parallel()
+	missing := errors.New("libSystem has no such function")
+	for name, c := range map[string]struct {
+		stats  process.ResponsibleStats
+		state  string
+		detail string
+	}{
+		"nobody has asked yet":     {process.ResponsibleStats{}, OK, "0 of 0"},
+		"most are known":           {process.ResponsibleStats{Asked: 400, Found: 390, None: 3, Doubtful: 7}, OK, "390 of 400"},
+		"few questions, no answer": {process.ResponsibleStats{Asked: 99, None: 99}, OK, "0 of 99"},
+		"no answer at all":         {process.ResponsibleStats{Asked: 100, None: 100}, Degraded, "coalition"},
+		"it cannot be asked":       {process.ResponsibleStats{Err: missing}, Degraded, "coalition"},
+	} {
+		row := responsibleCoverage(c.stats)
+		require.Equal(t, "responsible_process", row.Name)
+		require.Equal(t, c.state, row.State, name)
+		require.Contains(t, row.Detail, c.detail, name)
+		require.EqualValues(t, c.stats.Doubtful, row.Count, name)
+		require.Equal(t, c.stats.Err, row.Err, name)
 		complete(t, row)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"runtime"
 
 	"github.com/cipherlens/cipherlens/internal/capture"
+	"github.com/cipherlens/cipherlens/internal/process"
 )
 
 // Coverage says what this host can and cannot see, right now.
@@ -17,7 +18,7 @@ func (s *Sensor) Coverage(ctx context.Context) []Coverage {
 	if s.o.Root.Live() {
 		rows = append(rows, rootCoverage(os.Geteuid()))
 		if runtime.GOOS == "darwin" {
-			rows = append(rows, diskCoverage(openPrivate(s.o.Root)))
+			rows = append(rows, diskCoverage(openPrivate(s.o.Root)), responsibleCoverage(process.Responsibility()))
 		}
 	}
 	if s.live != nil {
