@@ -382,3 +382,67 @@ func TestAlertsThatCannotBeWrittenShow(t *testing.T) {
 	require.Error(t, row.Err)
 	complete(t, row)
 }
+
+// TestCaptureSaysSinceWhen: which way packets come, since when, and what was before.
+func TestCaptureSaysSinceWhen(t *testing.T) {
+	t.Parallel()
+	since := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	for _, c := range []struct {
+		stats         capture.Stats
+		state, detail string
+	}{
+		{capture.Stats{Mode: capture.ModeAFPacket, Packets: 5}, OK, "af_packet, 5 packets"},
+		{capture.Stats{Mode: capture.ModePKTAP, Since: since, Packets: 5}, OK, "pktap since 2026-11-23 12:00:00 UTC, 5 packets"},
+		{capture.Stats{Mode: capture.ModeBPF, Since: since, Packets: 5, Degraded: "no PKTAP (x)"}, Degraded, "bpf since 2026-11-23 12:00:00 UTC, 5 packets: no PKTAP (x)"},
+		{capture.Stats{Mode: capture.ModePKTAP, Since: since, Packets: 5, Before: "bpf until then: no PKTAP (x)"}, OK,
+			"pktap since 2026-11-23 12:00:00 UTC (bpf until then: no PKTAP (x)), 5 packets"},
+	} {
+		row := packetCoverage(c.stats)
+		require.Equal(t, []string{c.state, c.detail}, []string{row.State, row.Detail})
+	}
+}
+
+// wishful is a source that would like to have more.
+type wishful struct {
+	quietSource
+	told int
+	mode capture.Mode
+}
+
+func (w *wishful) Retry()               { w.told++ }
+func (w *wishful) Stats() capture.Stats { return capture.Stats{Mode: w.mode} }
+
+// TestCaptureIsToldOfChanges: a wake from sleep and an interface that comes or goes are reasons to try again.
+func TestCaptureIsToldOfChanges(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, "", "")
+	source := &wishful{mode: capture.ModeBPF}
+	h.source, h.mode = source, capture.ModeBPF
+	links := []link{{name: "en0", up: true}}
+	h.list = func() ([]link, error) { return links, nil }
+	h.lookAround(0)
+	h.lookAround(lookLinks)
+	require.Zero(t, source.told, "those that were there from the start, and nothing new")
+	links = append(links, link{name: "utun4", up: true})
+	h.lookAround(1)
+	require.Zero(t, source.told, "interfaces are not listed each time")
+	h.lookAround(lookLinks)
+	require.Equal(t, 1, source.told)
+	links = links[:1]
+	h.lookAround(lookLinks)
+	require.Equal(t, 2, source.told)
+	h.pass(time.Second)
+	h.watch(h.reading)
+	require.Equal(t, 2, source.told, "awake all the time")
+	h.reading.Continuous += time.Hour
+	h.reading.Wall = h.reading.Wall.Add(time.Hour)
+	h.pass(time.Second)
+	h.watch(h.reading)
+	require.Equal(t, 3, source.told)
+	source.mode = capture.ModePKTAP
+	h.lookAround(lookLinks)
+	require.Equal(t, capture.ModePKTAP, h.mode, "what took over is noticed, and logged")
+	h.source = nil
+	h.lookAround(lookLinks)
+	h.retryCapture()
+}
