@@ -8,19 +8,93 @@ import (
 // fe is a number modulo p = 2^255 - 19, four 64-bit limbs, the lowest first, not always reduced: below 2^256.
 type fe [4]uint64
 
-// onCurve25519 says whether an X25519 public key (RFC 7748 section 5) can come from a key generator: it is below p, and
-// v^2 = u^3 + 486662*u^2 + u has a solution. Half of all 32-byte strings belong to the curve's twist instead, and half of all have
-// their highest bit set.
-func onCurve25519(key []byte) bool {
+// curveA is the coefficient of v^2 = u^3 + curveA*u^2 + u (RFC 7748 section 4.1).
+const curveA = 486662
+
+// made25519 says whether an X25519 public key (RFC 7748 section 5) can come from a key generator, which multiplies the base point: it is below
+// p, and on the curve, and in the group of prime order, to which an eighth of the curve's points belongs. Random bytes have their highest bit
+// set one time in two; of the rest half belong to the curve's twist; of the curve's points half are not twice another, which a Jacobi symbol
+// says, too. What is left, one in 8, is told only where it is doubtful, with square roots: 3 in 4 of it are not eight times another. What is
+// of low order never passes but for 0 and 1, which are refused by value, and -1, which is on the twist.
+func made25519(key []byte, doubtful bool) bool {
 	var u fe
 	for i := range u {
 		u[i] = binary.LittleEndian.Uint64(key[8*i:])
 	}
-	if u[3]>>63 != 0 || u != u.reduced() {
+	if u[3]>>63 != 0 || u != u.reduced() || u == (fe{}) || u == (fe{1}) {
 		return false
 	}
-	w := u.add(fe{486662}).mul(u).add(fe{1}).mul(u)
-	return w.reduced().square()
+	// On the curve both are squares or neither, and a point is twice another where they are.
+	return u.square() && u.quadratic().square() && (!doubtful || primeOrder(u))
+}
+
+// quadratic is u^2 + A*u + 1.
+func (u fe) quadratic() fe { return u.add(fe{curveA}).mul(u).add(fe{1}).reduced() }
+
+// primeOrder says whether a point of the curve that is twice another is eight times another, so that its order is prime: the curve's order
+// is 8 times a prime, and the points of orders 1, 2, 4 and 8 are a cyclic group.
+//
+// By 2(x, y) = ((x^2-1)^2 / (4 y^2), ..), x + 1/x = 2h for a half's x, with h = u +- sqrt(u^2 + A*u + 1) and the sign by which 2h + A is a
+// square, as the product of both is A^2 - 4, which is none. The half is itself twice another if x is a square, which it is where
+// (x + 1)^2 / x = 2h + 2 is; and x = h + sqrt(u * (2h + A)).
+func primeOrder(u fe) bool {
+	h := u.half()
+	if !h.twicePlus(2).square() {
+		return false
+	}
+	x := h.add(u.mul(h.twicePlus(curveA)).root())
+	return x.half().twicePlus(2).square()
+}
+
+// half is primeOrder's h.
+func (u fe) half() fe {
+	t := u.quadratic().root()
+	if h := u.add(t); h.twicePlus(curveA).square() {
+		return h
+	}
+	return u.sub(t)
+}
+
+// twicePlus is 2a + b.
+func (a fe) twicePlus(b uint64) fe { return a.add(a).add(fe{b}).reduced() }
+
+// rootMinusOne is a square root of -1, 2^((p-1)/4).
+var rootMinusOne = fe{0xc4ee1b274a0ea0b0, 0x2f431806ad2fe478, 0x2b4d00993dfbd7a7, 0x2b8324804fc1df0b}
+
+// root is a square root of a square: a^((p+3)/8), or that times the root of -1 (RFC 8032 section 5.1.3).
+func (a fe) root() fe {
+	const n = 251 // (p+3)/8 = 2 * (2^251 - 1)
+	x, have := a, 1
+	for bit := bits.Len(n) - 2; bit >= 0; bit-- { // a^(2^have - 1)
+		y := x
+		for range have {
+			y = y.mul(y)
+		}
+		x, have = y.mul(x), 2*have
+		if n>>bit&1 == 1 {
+			x, have = x.mul(x).mul(a), have+1
+		}
+	}
+	x = x.mul(x)
+	if x.mul(x).sub(a).reduced() != (fe{}) {
+		return x.mul(rootMinusOne)
+	}
+	return x
+}
+
+// sub returns a-b.
+func (a fe) sub(b fe) fe {
+	var c uint64
+	for i := range a {
+		a[i], c = bits.Sub64(a[i], b[i], c)
+	}
+	for c != 0 { // 2^256 too much, which is 38 modulo p
+		a[0], c = bits.Sub64(a[0], 38, 0)
+		for i := 1; i < len(a); i++ {
+			a[i], c = bits.Sub64(a[i], 0, c)
+		}
+	}
+	return a
 }
 
 // add returns a+b; b is small or the sum stays below 2^256 after folding.

@@ -83,6 +83,9 @@ func (s *session) check() {
 	s.checkMessages()
 	if s.reply != nil {
 		s.checkReply()
+		if s.hello != nil && s.doubtful() && s.thorough() {
+			s.checkOtherShares()
+		}
 		if s.reply.is13() {
 			s.check13()
 		} else {
@@ -141,6 +144,9 @@ func firstStep(d *stream, hello uint8, otherSeen bool) rules {
 
 // checkAlone: what can be said of a client whose server was not captured.
 func (s *session) checkAlone() {
+	if s.thorough() {
+		s.checkOtherShares()
+	}
 	if len(s.hello.SupportedVersions) > 0 || s.client.ccs > 0 || s.hello.EarlyData {
 		return
 	}
