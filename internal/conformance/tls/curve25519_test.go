@@ -158,3 +158,23 @@ func BenchmarkMade25519(b *testing.B) {
 		})
 	}
 }
+
+func FuzzMade25519(f *testing.F) {
+	for _, seed := range []string{
+		"8520f0098930a754748b7ddcb43ef75a0dbf3a0d26381af4eba4a98eaa9b4e6a", "0900000000000000000000000000000000000000000000000000000000000000",
+		"e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800", "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+	} {
+		b, err := hex.DecodeString(seed)
+		require.NoError(f, err)
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, key []byte) {
+		if len(key) != 32 {
+			return
+		}
+		low := toBig(key).Cmp(big.NewInt(1)) <= 0
+		if want := !low && bigOnCurve(key) && bigVanishes(toBig(key), bigOrder); want != made25519(key, true) {
+			t.Fatalf("%x: want %v", key, want)
+		}
+	})
+}
