@@ -4,10 +4,10 @@ import "github.com/cipherlens/cipherlens/internal/conformance"
 
 // media are RTP and what is made of it.
 var media = []entry{
-	{"zoom", conformance.UDP, midstream, []uint16{8801}, isZoom},
-	{"rtp", conformance.UDP, midstream, nil, isRTP},
-	{"rtcp", conformance.UDP, midstream, nil, isRTCP},
-	{"discord", conformance.UDP, midstream, nil, isDiscord},
+	{"zoom", conformance.UDP, midstream, []uint16{8801}, anything, isZoom},
+	{"rtp", conformance.UDP, midstream, nil, anything, isRTP},
+	{"rtcp", conformance.UDP, midstream, nil, either(span(0x80, 0xbf)), isRTCP},
+	{"discord", conformance.UDP, midstream, nil, either(of("\x00\x13").or(span(0x80, 0xbf))), isDiscord},
 }
 
 // isRTP wants media of RTP (RFC 3550), encrypted or not, behind the same few bytes in every packet: version, a source that stays, and

@@ -8,22 +8,22 @@ import (
 )
 
 var vpn = []entry{
-	{"wireguard", conformance.UDP, midstream, []uint16{51820}, isWireGuard},
-	{"tailscale", conformance.UDP, midstream, []uint16{41641}, isTailscale},
-	{"openvpn", conformance.UDP, midstream, []uint16{1194}, isOpenVPN},
-	{"openvpn", conformance.TCP, start, []uint16{1194}, isOpenVPN},
-	{"ipsec", conformance.UDP, midstream, []uint16{500, natTraversalPort}, isIKE},
-	{"ipsec", conformance.UDP, midstream, []uint16{natTraversalPort}, isESP},
-	{"l2tp", conformance.UDP, midstream, []uint16{1701}, isL2TP},
-	{"pptp", conformance.TCP, start, []uint16{1723}, streams(1, pptpSize)},
-	{"gtp", conformance.UDP, midstream, []uint16{2123, 2152}, datagrams(1, isGTPMessage)},
-	{"vxlan", conformance.UDP, midstream, []uint16{4789}, datagrams(1, isVXLANFrame)},
-	{"teredo", conformance.UDP, midstream, []uint16{3544}, datagrams(1, isTeredoPacket)},
-	{"zerotier", conformance.UDP, midstream, []uint16{9993}, isZeroTier},
-	{"dnscrypt", conformance.UDP, midstream, []uint16{443, 8443}, isDNSCrypt},
-	{"softether", conformance.UDP, midstream, []uint16{5004}, isSoftEther},
-	{"nebula", conformance.UDP, midstream, []uint16{4242}, isNebula},
-	{"tinc", conformance.TCP, start, []uint16{655}, isTinc},
+	{"wireguard", conformance.UDP, midstream, []uint16{51820}, either(span(0, 0x3f).or(of("T"))), isWireGuard},
+	{"tailscale", conformance.UDP, midstream, []uint16{41641}, either(span(0, 0x3f).or(of("T"))), isTailscale},
+	{"openvpn", conformance.UDP, midstream, []uint16{1194}, anything, isOpenVPN},
+	{"openvpn", conformance.TCP, start, []uint16{1194}, anything, isOpenVPN},
+	{"ipsec", conformance.UDP, midstream, []uint16{500, natTraversalPort}, anything, isIKE},
+	{"ipsec", conformance.UDP, midstream | onPort, []uint16{natTraversalPort}, anything, isESP},
+	{"l2tp", conformance.UDP, midstream, []uint16{1701}, either(those(func(x byte) bool { return x&0x34 == 0 })), isL2TP},
+	{"pptp", conformance.TCP, start, []uint16{1723}, anything, streams(1, pptpSize)},
+	{"gtp", conformance.UDP, midstream, []uint16{2123, 2152}, either(those(func(x byte) bool { return x&0xf8 == 0x30 || x&0xe7 == 0x40 })), datagrams(1, isGTPMessage)},
+	{"vxlan", conformance.UDP, midstream, []uint16{4789}, either(of("\x08")), datagrams(1, isVXLANFrame)},
+	{"teredo", conformance.UDP, midstream, []uint16{3544}, either(of("\x00\x45").or(span(0x60, 0x6f))), datagrams(1, isTeredoPacket)},
+	{"zerotier", conformance.UDP, midstream, []uint16{9993}, asked(some), isZeroTier},
+	{"dnscrypt", conformance.UDP, midstream, []uint16{443, 8443}, starts{server: of("r")}, isDNSCrypt},
+	{"softether", conformance.UDP, midstream, []uint16{5004}, starts{of("A"), of("I")}, isSoftEther},
+	{"nebula", conformance.UDP, midstream, []uint16{4242}, either(span(0x10, 0x16)), isNebula},
+	{"tinc", conformance.TCP, start, []uint16{655}, starts{of("0"), of("0")}, isTinc},
 }
 
 // Messages of WireGuard (wireguard.com/protocol): a type, three zero bytes, and sizes that follow from the type.
