@@ -115,9 +115,9 @@ const rakNetMagic = "\x00\xff\xff\x00\xfe\xfe\xfe\xfe\xfd\xfd\xfd\xfd\x12\x34\x5
 // isRakNet wants RakNet's magic in the first datagram where its kind has it, 2^-128, and then nothing but frames, acknowledgements and more of the
 // magic.
 func isRakNet(v *view) bool {
-	return isRakNetOffline(v.client.first()) && v.count(func(m []byte) bool {
+	return isRakNetOffline(v.client.first()) && v.mostly(func(m []byte) bool {
 		return len(m) > 0 && m[0]&0x80 != 0 || isRakNetOffline(m)
-	}).most(1)
+	})
 }
 
 func isRakNetOffline(m []byte) bool {

@@ -167,6 +167,9 @@ func xmppSide(v *view, s side) bool {
 // telnet is Telnet's negotiation of options (RFC 854, RFC 1143): at least two commands with options that exist, in both directions together.
 // Two: 2^-32.
 func telnet(v *view) bool {
+	if bytes.IndexByte(telnetStart(v.client.data), 0xff) < 0 && bytes.IndexByte(telnetStart(v.server.data), 0xff) < 0 {
+		return false
+	}
 	n, ok := telnetCommands(v.client.data)
 	m, fits := telnetCommands(v.server.data)
 	return ok && fits && n+m >= 2
@@ -174,7 +177,7 @@ func telnet(v *view) bool {
 
 // telnetCommands counts the commands in the first bytes; not ok where a command is none, or what is between them is not a terminal's.
 func telnetCommands(b []byte) (n int, ok bool) {
-	r := read(b[:min(len(b), 256)])
+	r := read(telnetStart(b))
 	for r.left() > 0 {
 		x := r.u8()
 		if x != 0xff {
@@ -203,6 +206,9 @@ func telnetCommands(b []byte) (n int, ok bool) {
 	}
 	return n, true
 }
+
+// telnetStart is as much of a direction as is looked at.
+func telnetStart(b []byte) []byte { return b[:min(len(b), 256)] }
 
 // telnetOption says whether an option is assigned or in use.
 func telnetOption(x uint8) bool {

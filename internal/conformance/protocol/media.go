@@ -14,6 +14,9 @@ var media = []entry{
 // a sequence number that counts up. Each packet after the first of its source and direction has 32 bits of source and 10 of
 // sequence number; three are wanted. What is not RTP may be STUN, RTCP or one datagram in eight.
 func isRTP(v *view) bool {
+	if v.looked() < 3 {
+		return false
+	}
 	for _, at := range rtpOffsets {
 		if rtpAt(v, at) {
 			return true
@@ -26,7 +29,7 @@ func isRTP(v *view) bool {
 var rtpOffsets = [...]int{0, 4}
 
 func rtpAt(v *view, at int) bool {
-	s, all := share{}, min(v.client.datagrams(), maxDatagrams)+min(v.server.datagrams(), maxDatagrams)
+	s, all := share{}, v.looked()
 	for _, h := range v.sides() {
 		sources := rtpSources{}
 		for m := range h.each {
@@ -169,6 +172,9 @@ func isZoom(v *view) bool {
 		return true
 	}
 	known := 0
+	if v.looked() < 4 {
+		return false
+	}
 	for _, h := range v.sides() {
 		sources := rtpSources{}
 		for m := range h.each {

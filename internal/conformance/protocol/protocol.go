@@ -40,6 +40,7 @@ type registry struct {
 	all    []entry
 	index  index
 	byPort map[uint16]mask
+	ports  [1 << 16 / 64]uint64 // the keys of byPort, a bit each
 }
 
 // Filled by init, because a recognizer may ask the registry what a tunnel carries.
@@ -60,6 +61,7 @@ func register(transport uint8) registry {
 			m := r.byPort[p]
 			m.add(at)
 			r.byPort[p] = m
+			r.ports[p>>6] |= 1 << (p & 63)
 		}
 	}
 	return r
@@ -85,13 +87,21 @@ func Recognize(c *conformance.Conversation, _ conformance.Options) (conformance.
 	v := kept.Get().(*views)
 	defer kept.Put(v)
 	v.look(c, false)
-	server, client := r.byPort[c.ServerPort], r.byPort[c.ClientPort]
+	server, client := r.usually(c.ServerPort), r.usually(c.ClientPort)
 	for _, list := range [...]mask{server, client.not(&server), r.index.anyPort.not(&server).not(&client)} {
 		if e := r.first(v, &may, &list); e != nil {
 			return judgement(c, e.name), true
 		}
 	}
 	return conformance.Judgement{}, false
+}
+
+// usually are the entries that port hints at.
+func (r *registry) usually(port uint16) mask {
+	if r.ports[port>>6]>>(port&63)&1 == 0 {
+		return mask{}
+	}
+	return r.byPort[port]
 }
 
 // first is the first entry of list that may match and does; nil where there is none.

@@ -73,11 +73,10 @@ func isSTUNFlow(v *view) bool {
 	if v.c.Transport == conformance.TCP {
 		return isSTUNStream(v)
 	}
-	s := v.count(isSTUN)
-	if s.known == 0 {
-		return isClassicSTUNFlow(v)
+	if !v.mostly(isBesideSTUN) {
+		return false
 	}
-	return s.other == 0 || v.count(isBesideSTUN).most(1)
+	return v.count(isSTUN).known > 0 || isClassicSTUNFlow(v)
 }
 
 // isBesideSTUN says whether a datagram may share STUN's port; only the length of a channel's data and of a record are proof.
@@ -282,10 +281,13 @@ func isSIPFlow(v *view) bool {
 	if !isSIP(v.client.data) && !isSIP(v.server.data) {
 		return false
 	}
-	return v.c.Transport == conformance.TCP || v.count(func(m []byte) bool { return isSIP(m) || len(m) <= 4 || isText(m) }).most(1)
+	return v.c.Transport == conformance.TCP || v.mostly(func(m []byte) bool { return isSIP(m) || len(m) <= 4 || isText(m) })
 }
 
 func isSIP(b []byte) bool {
+	if len(b) == 0 || b[0] != 0 && !isText(b[:1]) {
+		return false
+	}
 	b = bytes.TrimLeft(b[:min(len(b), 2048)], "\r\n\x00") // keepalives
 	if len(b) == 0 || !isText(b[:1]) {
 		return false

@@ -10,8 +10,9 @@ import (
 var vpn = []entry{
 	{"wireguard", conformance.UDP, midstream, []uint16{51820}, either(span(0, 0x3f).or(of("T"))), isWireGuard},
 	{"tailscale", conformance.UDP, midstream, []uint16{41641}, either(span(0, 0x3f).or(of("T"))), isTailscale},
-	{"openvpn", conformance.UDP, midstream, []uint16{1194}, anything, isOpenVPN},
-	{"openvpn", conformance.TCP, start, []uint16{1194}, anything, isOpenVPN},
+	{"openvpn", conformance.UDP, midstream, []uint16{1194}, either(openVPNOpcode), isOpenVPNSession},
+	{"openvpn", conformance.UDP, midstream | turned, []uint16{1194}, asked(openVPNData), isOpenVPNClientData},
+	{"openvpn", conformance.TCP, start, []uint16{1194}, anything, isOpenVPNStream},
 	{"ipsec", conformance.UDP, midstream, []uint16{500, natTraversalPort}, anything, isIKE},
 	{"ipsec", conformance.UDP, midstream | onPort, []uint16{natTraversalPort}, anything, isESP},
 	{"l2tp", conformance.UDP, midstream, []uint16{1701}, either(those(func(x byte) bool { return x&0x34 == 0 })), isL2TP},
