@@ -99,17 +99,30 @@ func (k *key) of(h *Header) (fromLow bool) {
 	return false
 }
 
+// is says whether k is other. The low words differ most.
+func (k *key) is(other *key) bool {
+	return k[4] == other[4] && k[3] == other[3] && k[1] == other[1] && k[2] == other[2] && k[0] == other[0]
+}
+
 func (k *key) ipv6() bool { return k[4]&1 != 0 }
 
+// port of an end.
+func (k *key) port(low bool) uint16 {
+	if low {
+		return uint16(k[4] >> 48)
+	}
+	return uint16(k[4] >> 32)
+}
+
 func (k *key) end(low bool) netip.AddrPort {
-	at, port := 0, uint16(k[4]>>48)
+	at := 0
 	if !low {
-		at, port = 2, uint16(k[4]>>32)
+		at = 2
 	}
 	var a [16]byte
 	binary.BigEndian.PutUint64(a[:], k[at])
 	binary.BigEndian.PutUint64(a[8:], k[at+1])
-	return addrPort(a, k.ipv6(), port)
+	return addrPort(a, k.ipv6(), k.port(low))
 }
 
 // direction of a packet, by which end sent it.

@@ -153,11 +153,16 @@ func (t *Table) store(s *sample, dir, at int, b []byte, since int64) (added int)
 	if at >= end {
 		return 0
 	}
+	b = b[:end-at]
+	if at == h.inOrder() && h.count < 2 && (at > 0 || h.count == 0) { // next in order, and nothing is there already
+		t.write(s, dir, at, b, since)
+		h.spans[0], h.count = span{0, uint16(end)}, 1
+		return len(b)
+	}
 	if !h.room(at, end) {
 		t.stats.Reordered++
 		return 0
 	}
-	b = b[:end-at]
 	pos := at
 	for _, have := range h.spans[:h.count] {
 		from, to := int(have.from), int(have.to)
@@ -183,12 +188,13 @@ func (t *Table) store(s *sample, dir, at int, b []byte, since int64) (added int)
 func (t *Table) write(s *sample, dir, at int, b []byte, since int64) int {
 	h := &s.half[dir]
 	t.mark(s, dir, at, len(b), since)
-	for i := 0; i < len(b); {
-		c := &h.chunks[(at+i)/chunkSize]
+	for from, rest := uint(at), b; len(rest) > 0; {
+		c := &h.chunks[from/chunkSize]
 		if *c == none {
 			*c = t.pool.get()
 		}
-		i += copy(t.pool.bytes(*c)[(at+i)%chunkSize:], b[i:])
+		n := copy(t.pool.bytes(*c)[from%chunkSize:], rest)
+		from, rest = from+uint(n), rest[n:]
 	}
 	return len(b)
 }
