@@ -48,9 +48,9 @@ func (t *Table) newSample(f *Flow) *sample {
 		s = new(sample)
 		t.made++
 	}
-	*s = sample{judged: -1, judgeAt: firstJudged}
+	s.course = course{judged: -1, judgeAt: firstJudged}
 	for i := range s.half {
-		s.half[i].limit = uint16(t.config.SampleBytes)
+		s.half[i].progress = progress{limit: uint16(t.config.SampleBytes)}
 	}
 	return s
 }
