@@ -386,10 +386,9 @@ func (v *view) tunnels(client, server int) bool {
 	if !v.inside {
 		var w views
 		w.look(&inner, true)
-		for i := range tcp.all {
-			if tcp.all[i].matches(&w) {
-				return true
-			}
+		may := tcp.index.candidates(&inner)
+		if tcp.first(&w, &may, &mask{^uint64(0), ^uint64(0)}) != nil {
+			return true
 		}
 	}
 	return ascii(inner.Client.Data) && ascii(inner.Server.Data)

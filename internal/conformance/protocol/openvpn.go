@@ -3,8 +3,6 @@ package protocol
 import (
 	"bytes"
 	"slices"
-
-	"github.com/cipherlens/cipherlens/internal/conformance"
 )
 
 // Opcodes of OpenVPN (ssl_pkt.h), in the upper five bits of a packet's first byte; the lower three are the key's number.
@@ -20,12 +18,23 @@ const (
 	openVPNWrapped     = 11
 )
 
-// isOpenVPN wants the resets that start a session and nothing but known opcodes after them, or data whose packet numbers count up.
-func isOpenVPN(v *view) bool {
-	stream := v.c.Transport == conformance.TCP
+// isOpenVPNSession wants the resets that start a session and nothing but known opcodes after them, or sealed control packets.
+func isOpenVPNSession(v *view) bool {
 	a, b := &v.client, &v.server
-	return isOpenVPNStart(a, b, stream) || isOpenVPNStart(b, a, stream) || isOpenVPNData(a, stream) || isOpenVPNData(b, stream) ||
-		isOpenVPNSealed(a, b, stream)
+	return isOpenVPNStart(a, b, false) || isOpenVPNStart(b, a, false) || isOpenVPNSealed(a, b, false)
+}
+
+// isOpenVPNClientData wants data of the client whose packet numbers count up.
+func isOpenVPNClientData(v *view) bool { return isOpenVPNData(&v.client, false) }
+
+// isOpenVPNStream wants any of these in TCP.
+func isOpenVPNStream(v *view) bool {
+	a, b := &v.client, &v.server
+	if len(a.openVPNPacket(true, 0)) == 0 && len(b.openVPNPacket(true, 0)) == 0 {
+		return false
+	}
+	return isOpenVPNStart(a, b, true) || isOpenVPNStart(b, a, true) || isOpenVPNData(a, true) || isOpenVPNData(b, true) ||
+		isOpenVPNSealed(a, b, true)
 }
 
 // isOpenVPNSealed knows the control packets of tls-crypt without the resets before them: either direction has three of one session (64
@@ -111,6 +120,12 @@ func (h *side) openVPNOpcodes(stream bool) bool {
 	}
 	return true
 }
+
+// What control packets and data begin with.
+var (
+	openVPNOpcode = span(openVPNSoftReset<<3, openVPNWrapped<<3|7)
+	openVPNData   = span(openVPNDataV1<<3, openVPNDataV1<<3|7).or(span(openVPNDataV2<<3, openVPNDataV2<<3|7))
+)
 
 // isOpenVPNData wants at least five packets of data in a row whose opcode, key and peer stay and whose number counts up: 20 bits each.
 // The 16 bytes of authentication after the number have to vary: constants there are another protocol's header.
