@@ -34,10 +34,13 @@ func kerberos(v *view) bool {
 
 // kpasswd is a length, a version, and an AP message of the length that follows.
 func kpasswd(b []byte) bool {
-	r := read(b)
-	length, version, size := int(r.u16()), r.u16(), int(r.u16())
+	if len(b) < 6 || be16(b) != len(b) {
+		return false
+	}
+	r := read(b[2:])
+	version, size := r.u16(), int(r.u16())
 	ap := r.take(size)
-	return !r.short && length == len(b) && (version == 1 || version == 0xff80) && kerberosMessage(ap) == len(ap) && size > 0
+	return !r.short && (version == 1 || version == 0xff80) && kerberosMessage(ap) == len(ap) && size > 0
 }
 
 // kerberosMessage gives the length of the message that b starts with, which may be cut; -1 where it is none.
@@ -226,6 +229,9 @@ const (
 func sunCall(b []byte, program uint32) (id, kind uint32, ok bool) {
 	r := read(b)
 	id, kind = r.u32(), r.u32()
+	if kind > rpcReply {
+		return id, kind, false
+	}
 	if kind == rpcReply {
 		denied, flavour := r.u32(), r.u32()
 		return id, kind, !r.short && denied <= 1 && flavour <= 6

@@ -385,8 +385,8 @@ func (v *view) tunnels(client, server int) bool {
 	inner.Client, inner.Server = v.client.behind(client), v.server.behind(server)
 	if !v.inside {
 		var w views
-		w.look(&inner, true)
 		may := tcp.index.candidates(&inner)
+		w.look(&inner, true, true)
 		if tcp.first(&w, &may, &mask{^uint64(0), ^uint64(0)}) != nil {
 			return true
 		}

@@ -19,7 +19,7 @@ func checkIndex(t testing.TB, c *conformance.Conversation) {
 		r = &tcp
 	}
 	var v views
-	v.look(c, false)
+	v.look(c, false, true)
 	may := r.index.candidates(c)
 	matches := make([]bool, len(r.all))
 	for i, e := range r.all {

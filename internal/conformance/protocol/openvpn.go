@@ -20,8 +20,7 @@ const (
 
 // isOpenVPNSession wants the resets that start a session and nothing but known opcodes after them, or sealed control packets.
 func isOpenVPNSession(v *view) bool {
-	a, b := &v.client, &v.server
-	return isOpenVPNStart(a, b, false) || isOpenVPNStart(b, a, false) || isOpenVPNSealed(a, b, false)
+	return isOpenVPNControl(&v.client, &v.server, false)
 }
 
 // isOpenVPNClientData wants data of the client whose packet numbers count up.
@@ -33,16 +32,16 @@ func isOpenVPNStream(v *view) bool {
 	if len(a.openVPNPacket(true, 0)) == 0 && len(b.openVPNPacket(true, 0)) == 0 {
 		return false
 	}
-	return isOpenVPNStart(a, b, true) || isOpenVPNStart(b, a, true) || isOpenVPNData(a, true) || isOpenVPNData(b, true) ||
-		isOpenVPNSealed(a, b, true)
+	return isOpenVPNControl(a, b, true) || isOpenVPNData(a, true) || isOpenVPNData(b, true)
 }
 
-// isOpenVPNSealed knows the control packets of tls-crypt without the resets before them: either direction has three of one session (64
+func isOpenVPNControl(a, b *side, stream bool) bool {
+	return a.openVPNOpcodes(stream) && b.openVPNOpcodes(stream) &&
+		(isOpenVPNStart(a, b, stream) || isOpenVPNStart(b, a, stream) || a.openVPNSealed(stream) || b.openVPNSealed(stream))
+}
+
+// openVPNSealed knows the control packets of tls-crypt without the resets before them: a direction has three of one session (64
 // bits), whose numbers are small and whose times are sane and at most an hour apart (some 40 bits each).
-func isOpenVPNSealed(a, b *side, stream bool) bool {
-	return a.openVPNOpcodes(stream) && b.openVPNOpcodes(stream) && (a.openVPNSealed(stream) || b.openVPNSealed(stream))
-}
-
 func (h *side) openVPNSealed(stream bool) bool {
 	const least, hour = 3, 3600
 	n, since := 0, uint32(0)
@@ -70,7 +69,7 @@ func saneTime(seconds uint32) bool { return seconds > 1_300_000_000 && seconds <
 // (64 bits), or both have to be of tls-crypt (39 bits each) within a day of each other. One alone has 40 bits or more.
 func isOpenVPNStart(client, server *side, stream bool) bool {
 	c, s := client.openVPNPacket(stream, 0), server.openVPNPacket(stream, 0)
-	if len(c) == 0 && len(s) == 0 || !client.openVPNOpcodes(stream) || !server.openVPNOpcodes(stream) {
+	if len(c) == 0 && len(s) == 0 {
 		return false
 	}
 	asks := isOpenVPNReset(c, openVPNClientReset) || isOpenVPNReset(c, openVPNClientV3)

@@ -86,7 +86,7 @@ func Recognize(c *conformance.Conversation, _ conformance.Options) (conformance.
 	}
 	v := kept.Get().(*views)
 	defer kept.Put(v)
-	v.look(c, false)
+	v.look(c, false, may.turned != mask{})
 	server, client := r.usually(c.ServerPort), r.usually(c.ClientPort)
 	for _, list := range [...]mask{server, client.not(&server), r.index.anyPort.not(&server).not(&client)} {
 		if e := r.first(v, &may, &list); e != nil {
