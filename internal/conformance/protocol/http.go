@@ -50,8 +50,13 @@ func (h *head) field(l []byte) bool {
 		return printable(l)
 	}
 	i := bytes.IndexByte(l, ':')
-	if i <= 0 || !printable(l) || bytes.IndexByte(l[:i], ' ') >= 0 && i > 64 {
+	if i <= 0 || !printable(l) || i > 64 && bytes.IndexByte(l[:i], ' ') >= 0 {
 		return false
+	}
+	switch l[0] &^ 0x20 { // what the fields that matter begin with
+	case 'C', 'T', 'U', 'S':
+	default:
+		return true
 	}
 	value := bytes.TrimSpace(l[i+1:])
 	switch name := l[:i]; {

@@ -1,7 +1,9 @@
 package protocol
 
 import (
+	"maps"
 	"math/bits"
+	"slices"
 
 	"github.com/cipherlens/cipherlens/internal/conformance"
 )
@@ -126,6 +128,32 @@ func (m mask) each(yield func(i int) bool) {
 			}
 		}
 	}
+}
+
+// ports tell which entries a port hints at.
+type ports struct {
+	known  [1 << 16 / 64]uint64 // a bit for each port that has any
+	before [1 << 16 / 64]uint8  // how many of these are in the words before
+	lists  []mask               // by port, in order
+}
+
+func newPorts(byPort map[uint16]mask) (p ports) {
+	for _, port := range slices.Sorted(maps.Keys(byPort)) {
+		p.known[port>>6] |= 1 << (port & 63)
+		p.lists = append(p.lists, byPort[port])
+		for word := int(port>>6) + 1; word < len(p.before); word++ {
+			p.before[word]++
+		}
+	}
+	return p
+}
+
+func (p *ports) entries(port uint16) mask {
+	word, bit := p.known[port>>6], uint64(1)<<(port&63)
+	if word&bit == 0 {
+		return mask{}
+	}
+	return p.lists[int(p.before[port>>6])+bits.OnesCount64(word&(bit-1))]
 }
 
 // index is what rules entries of a registry out unasked.

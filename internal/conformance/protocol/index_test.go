@@ -101,7 +101,18 @@ func TestSets(t *testing.T) {
 		m.add(i)
 	}
 	require.Equal(t, []int{3, 63, 64, 127}, slices.Collect(m.each))
-	require.Less(t, max(len(tcp.all), len(udp.all)), 128, "a mask has no more bits")
+	for _, r := range [...]*registry{&tcp, &udp} {
+		require.Less(t, len(r.all), 128, "a mask has no more bits")
+		require.Less(t, len(r.ports.lists), 256, "ports count in bytes")
+		for port := range 1 << 16 {
+			hinted := r.ports.entries(uint16(port))
+			for i := range r.all {
+				if hinted.has(i) != r.all[i].usual(uint16(port)) {
+					t.Fatalf("%s on port %d", r.all[i].name, port)
+				}
+			}
+		}
+	}
 }
 
 // FuzzIndex compares the index with asking everybody.

@@ -37,10 +37,9 @@ var themes = slices.Concat(web, ssh, names, mail, db, directory, vpn, voice, p2p
 
 // registry are the recognizers of one transport.
 type registry struct {
-	all    []entry
-	index  index
-	byPort map[uint16]mask
-	ports  [1 << 16 / 64]uint64 // the keys of byPort, a bit each
+	all   []entry
+	index index
+	ports ports
 }
 
 // Filled by init, because a recognizer may ask the registry what a tunnel carries.
@@ -49,7 +48,8 @@ var tcp, udp registry
 func init() { tcp, udp = register(conformance.TCP), register(conformance.UDP) }
 
 func register(transport uint8) registry {
-	r := registry{byPort: map[uint16]mask{}}
+	var r registry
+	byPort := map[uint16]mask{}
 	for _, e := range themes {
 		if e.transport != transport {
 			continue
@@ -58,12 +58,12 @@ func register(transport uint8) registry {
 		r.all = append(r.all, e)
 		r.index.add(at, &e)
 		for _, p := range e.ports {
-			m := r.byPort[p]
+			m := byPort[p]
 			m.add(at)
-			r.byPort[p] = m
-			r.ports[p>>6] |= 1 << (p & 63)
+			byPort[p] = m
 		}
 	}
+	r.ports = newPorts(byPort)
 	return r
 }
 
@@ -87,21 +87,13 @@ func Recognize(c *conformance.Conversation, _ conformance.Options) (conformance.
 	v := kept.Get().(*views)
 	defer kept.Put(v)
 	v.look(c, false, may.turned != mask{})
-	server, client := r.usually(c.ServerPort), r.usually(c.ClientPort)
+	server, client := r.ports.entries(c.ServerPort), r.ports.entries(c.ClientPort)
 	for _, list := range [...]mask{server, client.not(&server), r.index.anyPort.not(&server).not(&client)} {
 		if e := r.first(v, &may, &list); e != nil {
 			return judgement(c, e.name), true
 		}
 	}
 	return conformance.Judgement{}, false
-}
-
-// usually are the entries that port hints at.
-func (r *registry) usually(port uint16) mask {
-	if r.ports[port>>6]>>(port&63)&1 == 0 {
-		return mask{}
-	}
-	return r.byPort[port]
 }
 
 // first is the first entry of list that may match and does; nil where there is none.
