@@ -60,7 +60,7 @@ func (d *doctor) examine(ctx context.Context) []diagnosis {
 		what  string
 		check func(context.Context) []diagnosis
 	}{
-		{"system", d.system}, {"rights", d.rights}, {"capture", d.capture}, {"packet", d.packet}, {"owner", d.owner}, {"processes", d.processes},
+		{"system", d.system}, {"rights", d.rights}, {"capture", d.capture}, {"packet", d.packet}, {"owner", d.owner}, {"processes", d.processes}, {"responsible process", d.responsibleProcess},
 		{"full disk access", d.diskAccess}, {"launchd", d.launchd}, {"settings", d.settingsFile}, {"allowlist", d.allowlist}, {"state", d.stateFolder},
 		{"memory", d.memory}, {"clock", d.clock}, {"autoload", d.autoload}, {"osquery", d.osquery},
 	} {

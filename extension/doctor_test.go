@@ -106,10 +106,16 @@ func healthy(t *testing.T, goos string) (*doctor, fstest.MapFS) {
 		openOwners: func() (socketOwners, error) {
 			return fakeOwners{p: process.Process{PID: 4711, Path: "/opt/cipherlens/cipherlens.ext"}, ok: true}, nil
 		},
-		process:    func(int) (process.Process, error) { return process.Process{PID: 1, Path: "/sbin/launchd"}, nil },
-		jobs:       func(context.Context) (int, []error) { return 412, nil },
-		rules:      func() (int, []error) { return 3, nil },
-		findSocket: func(p string) (string, error) { return p, nil },
+		process: func(pid int) (process.Process, error) {
+			if pid == 4711 {
+				return process.Process{PID: 4711, Responsible: &process.Responsible{PID: 80, Path: "/opt/osquery/osqueryd"}}, nil
+			}
+			return process.Process{PID: 1, Path: "/sbin/launchd"}, nil
+		},
+		responsible: func() process.ResponsibleStats { return process.ResponsibleStats{} },
+		jobs:        func(context.Context) (int, []error) { return 412, nil },
+		rules:       func() (int, []error) { return 3, nil },
+		findSocket:  func(p string) (string, error) { return p, nil },
 		query: func(_ context.Context, _, sql string) ([]map[string]string, error) {
 			switch {
 			case strings.Contains(sql, "osquery_info"):
@@ -226,6 +232,14 @@ func TestDoctorFinds(t *testing.T) {
 		"others hidden": {linux, func(d *doctor, _ fstest.MapFS) {
 			d.process = func(int) (process.Process, error) { return process.Process{PID: 1}, nil }
 		}, "processes", stateDegraded, "hidden", "root"},
+		"nobody can be asked": {darwin, func(d *doctor, _ fstest.MapFS) {
+			d.responsible = func() process.ResponsibleStats {
+				return process.ResponsibleStats{Err: errors.New("libSystem has no such function")}
+			}
+		}, "responsible process", stateDegraded, "coalition", "version of macOS"},
+		"nobody answers for us": {darwin, func(d *doctor, _ fstest.MapFS) {
+			d.process = func(int) (process.Process, error) { return process.Process{PID: 4711, Path: "/x"}, nil }
+		}, "responsible process", stateDegraded, "not known", "as root"},
 		"no disk access": {darwin, func(d *doctor, _ fstest.MapFS) {
 			d.open = func(name string) error { return &fs.PathError{Op: "open", Path: name, Err: syscall.EPERM} }
 		}, "full disk access", stateDegraded, "not given", "SystemPolicyAllFiles"},

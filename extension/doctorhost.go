@@ -38,6 +38,7 @@ type doctor struct {
 	openCapture func(capture.LiveOptions) (capture.Source, error)
 	openOwners  func() (socketOwners, error)
 	process     func(pid int) (process.Process, error)
+	responsible func() process.ResponsibleStats
 	jobs        func(context.Context) (int, []error)
 	rules       func() (int, []error)
 	findSocket  func(pattern string) (string, error)
@@ -58,7 +59,7 @@ func thisHost() *doctor {
 	d := &doctor{
 		goos: runtime.GOOS, euid: os.Geteuid(), pid: os.Getpid(), settings: config.NewStore(config.Path()),
 		readFile: os.ReadFile, open: tryOpen, lstat: os.Lstat, owned: rootfs.Owner, glob: filepath.Glob, writeProbe: tryWrite,
-		openCapture: capture.OpenLive, process: process.Get, findSocket: findSocket, query: askOsquery, now: time.Now, built: buildTime(),
+		openCapture: capture.OpenLive, process: process.Get, responsible: process.Responsibility, findSocket: findSocket, query: askOsquery, now: time.Now, built: buildTime(),
 	}
 	d.program, _ = os.Executable() // empty where that is not known
 	d.openOwners = func() (socketOwners, error) { return process.NewOwners() }

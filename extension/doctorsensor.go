@@ -271,6 +271,25 @@ func (d *doctor) processes(context.Context) []diagnosis {
 	return []diagnosis{fine("processes", "process 1 is "+p.Path)}
 }
 
+// responsibleProcess asks macOS who answers for our own process.
+func (d *doctor) responsibleProcess(context.Context) []diagnosis {
+	if d.goos != darwin {
+		return nil
+	}
+	const instead = "helpers are tied to their launchd job by coalition and parent alone"
+	p, err := d.process(d.pid)
+	stats := d.responsible()
+	switch {
+	case stats.Err != nil:
+		return []diagnosis{degraded("responsible process", fmt.Sprintf("%v: %s", stats.Err, instead), "nothing to mend on this host: please report its version of macOS")}
+	case err != nil:
+		return []diagnosis{degraded("responsible process", oneLine(err), "run as root")}
+	case p.Responsible == nil:
+		return []diagnosis{degraded("responsible process", "not known of this process: "+instead, "run as root")}
+	}
+	return []diagnosis{fine("responsible process", fmt.Sprintf("%d, %s, answers for this one", p.Responsible.PID, p.Responsible.Path))}
+}
+
 // protected are files that only a program with Full Disk Access may open, root or not; the second is that of login and background items.
 const (
 	protectedFile = "/Library/Application Support/com.apple.TCC/TCC.db"

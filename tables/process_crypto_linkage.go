@@ -25,14 +25,14 @@ func ProcessCryptoLinkage(processes Processes, images Images) Definition {
 		integer("uid", "User that it runs as"),
 		bigint("start_time", "When it started, unix seconds"),
 		text("launchd_label", "launchd job (Linux: systemd unit) that it belongs to"),
-		text("launchd_proof", "By what it was tied to that job: cgroup, parent (launchd started it; executable, arguments and user are the job's), environment (XPC_SERVICE_NAME; can be forged), coalition (in the process tree of one that parent ties), executable (may as well have been started by hand)"),
+		text("launchd_proof", "By what it was tied to that job: cgroup, parent (launchd started it; executable, arguments and user are the job's), environment (XPC_SERVICE_NAME; can be forged), responsible (the system holds one responsible for it that parent ties), coalition (in the process tree of one that parent ties), executable (may as well have been started by hand)"),
 	}
 	return Definition{
 		Name:        "process_crypto_linkage",
 		Description: "One crypto provider and class that the executable of one running process reaches; a process without crypto is one row with an empty provider.",
 		Notes:       "Read from the executable's file, not from memory: libraries that were loaded later are not seen. Kernel threads are left out.",
 		Examples:    []string{"SELECT pid, path, provider, symbols FROM process_crypto_linkage WHERE class = 'symmetric' AND evidence = 'strong'"},
-		Columns:     append(columns, linkageColumns()...),
+		Columns:     append(append(columns, linkageColumns()...), integer("responsible_pid", responsiblePID), text("responsible_path", responsiblePath)),
 		Rows: func(ctx context.Context, q Query) ([]Row, error) {
 			all, err := processes.Processes(ctx)
 			if err != nil {
@@ -67,5 +67,6 @@ func processRow(p *sensor.Process) Row {
 	r.Int("parent", int64(p.PPID))
 	r.Int("uid", int64(p.UID))
 	r.Int("start_time", p.StartTime)
+	responsibleColumns(r, p.Responsible)
 	return r
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/osquery/osquery-go/plugin/table"
 
 	"github.com/cipherlens/cipherlens/internal/config"
+	"github.com/cipherlens/cipherlens/internal/process"
 	"github.com/cipherlens/cipherlens/internal/sensor"
 )
 
@@ -112,6 +113,8 @@ func flowColumns() []table.ColumnDefinition {
 		integer("contacts", "Of an alert: flows with the same launchd_label, path, verdict, protocol, remote address and port that began within 24 hours, to the hour; NULL for what is no alert"),
 		double("contact_gap", "Mean seconds between their starts; NULL with one contact, or where the host slept in between"),
 		double("contact_jitter", "Standard deviation of these gaps over contact_gap; NULL with fewer than four measured"),
+		integer("responsible_pid", responsiblePID),
+		text("responsible_path", responsiblePath),
 	}
 }
 
@@ -168,7 +171,22 @@ func FlowRow(f *sensor.Flow, settings *config.Config) Row {
 	r.Text("allowlist_rule", f.AllowlistRule)
 	r.Errors(f.Err)
 	contactColumns(r, f.Contact)
+	responsibleColumns(r, f.Owner.Responsible)
 	return r
+}
+
+// What is said of the columns that responsibleColumns fills.
+const (
+	responsiblePID  = "macOS: process that the system holds responsible for this one, such as the application behind a helper, itself where nobody else is; -1 when not known, and on Linux"
+	responsiblePath = "Executable of that process; empty when not known"
+)
+
+func responsibleColumns(r Row, p *process.Responsible) {
+	if p == nil {
+		p = &process.Responsible{PID: -1}
+	}
+	r.Int("responsible_pid", int64(p.PID))
+	r.Text("responsible_path", p.Path)
 }
 
 func contactColumns(r Row, c sensor.Contact) {

@@ -32,6 +32,7 @@ type fakeKernel struct {
 	input    map[string][][]byte // what reads of an interface give
 	gone     map[string]bool     // interfaces that have been unplugged
 
+	clock   time.Time
 	devices map[int]*fakeDevice
 	next    int
 	created []string
@@ -48,9 +49,11 @@ type fakeDevice struct {
 	timeout []byte
 }
 
+var fakeNow = time.Unix(1700000002, 0)
+
 func newFakeKernel(t *testing.T) *fakeKernel {
 	return &fakeKernel{
-		t: t, busy: 2, maxLen: 512 << 10, denied: map[uint32]error{}, next: 10, devices: map[int]*fakeDevice{},
+		t: t, clock: fakeNow, busy: 2, maxLen: 512 << 10, denied: map[uint32]error{}, next: 10, devices: map[int]*fakeDevice{},
 		links: map[string]uint32{"en0": 1, "utun3": 0, "lo0": 0}, tags: map[string]string{}, users: map[string]uint32{},
 		list:  []bpfInterface{{"lo0", true, true}, {"en0", true, false}, {"en1", false, false}, {"utun3", true, false}},
 		input: map[string][][]byte{}, gone: map[string]bool{},
@@ -58,6 +61,12 @@ func newFakeKernel(t *testing.T) *fakeKernel {
 }
 
 func (k *fakeKernel) pid() int { return 4711 }
+
+func (k *fakeKernel) now() time.Time {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.clock
+}
 
 func (k *fakeKernel) socket() (int, error) { return 3, nil }
 
@@ -194,4 +203,23 @@ func (k *fakeKernel) ioctlPointer(fd int, request uint32, arg []byte, at int, ta
 		require.Fail(k.t, "request", "%#x is not known", request)
 	}
 	return nil
+}
+
+func (k *fakeKernel) advance(d time.Duration) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.clock = k.clock.Add(d)
+}
+
+// give is what the next read of an interface gives.
+func (k *fakeKernel) give(iface string, buffer []byte) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.input[iface] = append(k.input[iface], buffer)
+}
+
+func (k *fakeKernel) allow(request uint32) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.denied, request)
 }

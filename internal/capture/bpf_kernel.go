@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"sync/atomic"
 	"syscall"
+	"time"
 
 	"golang.org/x/net/bpf"
 )
@@ -22,6 +24,7 @@ type bpfKernel interface {
 	ioctlPointer(fd int, request uint32, arg []byte, at int, target []byte) error
 	interfaces() ([]bpfInterface, error)
 	pid() int
+	now() time.Time // of the clock that packets' times are of
 }
 
 // bpfInterface is a network interface as the system lists it.
@@ -90,6 +93,8 @@ type bpfDevice struct {
 	k      bpfKernel
 	fd     int
 	buffer int // bytes: what each read must ask for
+
+	retired atomic.Bool // it is read to its end, for PKTAP gives its packets
 }
 
 // openDevice opens the next free device. The system makes new ones as they are asked for.

@@ -31,8 +31,8 @@ func openBPF(k bpfKernel, o LiveOptions) (Source, error) {
 
 // openPlain captures on each interface by itself, with neither process nor direction. why says what is wrong with PKTAP.
 func openPlain(k bpfKernel, o LiveOptions, why error) (*bpfSource, error) {
-	s := newBPFSource(ModeBPF, o.Timeout)
-	plain := &plainCapture{k: k, o: o, s: s, why: why}
+	s := newBPFSource(ModeBPF, o.Timeout, k.now())
+	plain := newPlainCapture(k, o, s, why)
 	if err := plain.scan(); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -41,15 +41,20 @@ func openPlain(k bpfKernel, o LiveOptions, why error) (*bpfSource, error) {
 	return s, nil
 }
 
-// plainCapture adds the devices of interfaces to a source, also of those that come later.
+// plainCapture adds the devices of interfaces to a source, also of those that come later, until PKTAP can be had.
 type plainCapture struct {
-	k   bpfKernel
-	o   LiveOptions
-	s   *bpfSource
-	why error
+	k    bpfKernel
+	o    LiveOptions
+	s    *bpfSource
+	why  error // what is wrong with PKTAP
+	back tapReturn
 }
 
-// follow looks for new interfaces until the source is closed.
+func newPlainCapture(k bpfKernel, o LiveOptions, s *bpfSource, why error) *plainCapture {
+	return &plainCapture{k: k, o: o, s: s, why: why, back: newTapReturn(k.now())}
+}
+
+// follow looks for new interfaces and for PKTAP until that has taken over or the source is closed.
 func (c *plainCapture) follow() {
 	defer c.s.readers.Done()
 	tick := time.NewTicker(plainRescan)
@@ -57,11 +62,37 @@ func (c *plainCapture) follow() {
 	for {
 		select {
 		case <-tick.C:
-			_ = c.scan() // what failed is in Stats().Degraded
+		case <-c.s.retry:
+			c.back.soon = true
 		case <-c.s.done:
 			return
 		}
+		if c.look() {
+			return
+		}
 	}
+}
+
+// look tries PKTAP when that is due, and looks for new interfaces; true when PKTAP has taken over.
+func (c *plainCapture) look() bool {
+	if now := c.k.now(); c.back.due(now) {
+		err := c.toTap()
+		if err == nil {
+			return true
+		}
+		c.why = err
+		c.back.failed(now)
+	}
+	_ = c.scan() // what failed is in Stats().Degraded
+	return false
+}
+
+func (c *plainCapture) toTap() error {
+	tap, device, err := setUpTap(c.k, c.o)
+	if err != nil {
+		return err
+	}
+	return c.s.changeOver(tap, device, c.k.now())
 }
 
 // scan opens a device for each interface that has none. It is an error when there is none in the end.
@@ -82,7 +113,7 @@ func (c *plainCapture) scan() error {
 			}
 		}
 	}
-	note := fmt.Sprintf("no PKTAP (%v): packets have neither process nor direction", c.why)
+	note := fmt.Sprintf("no PKTAP (%v): packets have neither process nor direction; %v", c.why, &c.back)
 	if len(failed) > 0 {
 		note += "; not captured: " + strings.Join(failed, ", ")
 	}

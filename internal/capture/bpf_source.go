@@ -14,7 +14,6 @@ import (
 // A goroutine for each device reads into two buffers in turn: it fills one while Next walks the other. Reads come back
 // every few milliseconds, so that Close need not interrupt them.
 type bpfSource struct {
-	mode    Mode
 	timeout *time.Timer
 	wait    time.Duration
 	tap     unwrapper
@@ -23,15 +22,22 @@ type bpfSource struct {
 
 	full    chan *bpfBuffer
 	done    chan struct{}
-	readers sync.WaitGroup
-	cleanup func() error // after the devices are closed; may be nil
+	retry   chan struct{}  // holds one wish to try PKTAP again
+	readers sync.WaitGroup // all goroutines
+	plain   sync.WaitGroup // those that read an interface by itself
 
 	packets, skipped atomic.Uint64
 	closing          atomic.Bool
+	change           atomic.Int64 // when PKTAP took over, nanoseconds since 1970; 0 when it did not
+	settling         time.Time    // when its first packet came; of Next
+	settled          bool         // its packets are all from after the change; of Next
 
 	mu       sync.Mutex // guards what follows
+	mode     Mode
+	since    time.Time
+	before   string
+	cleanup  func() error // after the devices are closed; may be nil
 	devices  map[string]*bpfDevice
-	names    []string // by index; of the devices' interfaces
 	degraded string
 	dropped  uint64 // by devices that are closed
 	closed   bool
@@ -43,14 +49,14 @@ type bpfBuffer struct {
 	data  []byte
 	n     int
 	link  uint32
-	index int
+	iface [24]byte
 	back  chan *bpfBuffer
 }
 
-func newBPFSource(mode Mode, timeout time.Duration) *bpfSource {
+func newBPFSource(mode Mode, timeout time.Duration, now time.Time) *bpfSource {
 	return &bpfSource{
-		mode: mode, wait: timeout, timeout: time.NewTimer(timeout), tap: newUnwrapper(),
-		full: make(chan *bpfBuffer), done: make(chan struct{}), devices: map[string]*bpfDevice{},
+		mode: mode, since: now, wait: timeout, timeout: time.NewTimer(timeout), tap: newUnwrapper(),
+		full: make(chan *bpfBuffer), done: make(chan struct{}), retry: make(chan struct{}, 1), devices: map[string]*bpfDevice{},
 	}
 }
 
@@ -63,51 +69,73 @@ func (s *bpfSource) add(d *bpfDevice, iface string, link uint32) {
 		return
 	}
 	s.devices[iface] = d
-	index := len(s.names)
-	s.names = append(s.names, iface)
-	free := make(chan *bpfBuffer, 2)
-	for range cap(free) {
-		free <- &bpfBuffer{data: make([]byte, d.buffer), link: link, index: index, back: free}
-	}
-	s.readers.Add(1)
-	go s.read(d, iface, free)
+	s.start(d, iface, link)
 }
 
-// read hands over what a device gives until the source is closed or the device ends.
-func (s *bpfSource) read(d *bpfDevice, iface string, free chan *bpfBuffer) {
-	defer s.readers.Done()
-	for {
+// start starts to read from a device; the lock must be held.
+func (s *bpfSource) start(d *bpfDevice, iface string, link uint32) {
+	free := make(chan *bpfBuffer, 2)
+	for range cap(free) {
+		b := &bpfBuffer{data: make([]byte, d.buffer), link: link, back: free}
+		copy(b.iface[:], iface)
+		free <- b
+	}
+	plain := !isPKTAP(linkType(link))
+	s.readers.Add(1)
+	if plain {
+		s.plain.Add(1)
+	}
+	go func() {
+		defer s.readers.Done()
+		err := s.read(d, free)
+		s.lost(iface, err)
+		if plain {
+			s.plain.Done()
+		}
+	}()
+}
+
+// read hands over what a device gives until the source is closed, the device is retired or, with an error, it ends.
+func (s *bpfSource) read(d *bpfDevice, free chan *bpfBuffer) error {
+	for last := 0; last < lastReads; {
 		var b *bpfBuffer
 		select {
 		case b = <-free:
 		case <-s.done:
-			return
+			return nil
 		}
 		var err error
-		for b.n = 0; b.n == 0 && err == nil && !s.closing.Load(); {
-			b.n, err = d.read(b.data)
-		}
-		if err != nil {
-			s.lost(iface, err)
-			return
+		for b.n = 0; b.n == 0 && last < lastReads; {
+			if s.closing.Load() {
+				return nil
+			}
+			if d.retired.Load() {
+				last++
+			}
+			if b.n, err = d.read(b.data); err != nil {
+				return err
+			}
 		}
 		select {
 		case s.full <- b:
 		case <-s.done:
-			return
+			return nil
 		}
 	}
+	return nil
 }
 
-// lost closes a device whose interface is gone, and ends the source when that was the last one.
+// lost closes a device whose interface is gone or that is retired, and ends the source when that was the last one.
 func (s *bpfSource) lost(iface string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	d := s.devices[iface]
-	if d == nil {
+	if d == nil || s.closed {
 		return
 	}
-	s.err = fmt.Errorf("capture: live: %s: read: %w", iface, err)
+	if err != nil {
+		s.err = fmt.Errorf("capture: live: %s: read: %w", iface, err)
+	}
 	s.dropped += uint64(d.dropped())
 	delete(s.devices, iface)
 	_ = d.close()
@@ -148,10 +176,17 @@ func (s *bpfSource) idle() error {
 // walk gives the next packet of the current buffer.
 func (s *bpfSource) walk(p *Packet) bool {
 	for s.records.next(p) {
-		p.LinkType, p.Interface = linkType(s.current.link), s.current.index
-		if isPKTAP(p.LinkType) && !s.tap.unwrap(p) {
+		p.LinkType = linkType(s.current.link)
+		tapped := isPKTAP(p.LinkType)
+		if s.elsewhere(p, tapped) {
+			continue
+		}
+		if tapped && !s.tap.unwrap(p) {
 			s.skipped.Add(1)
 			continue
+		}
+		if !tapped { // by the same numbers as PKTAP's: flows go on after the change
+			p.Interface = s.tap.ifaces.named(s.current.iface)
 		}
 		s.packets.Add(1)
 		return true
@@ -160,17 +195,7 @@ func (s *bpfSource) walk(p *Packet) bool {
 }
 
 // InterfaceName implements InterfaceNamer.
-func (s *bpfSource) InterfaceName(index int) string {
-	if s.mode == ModePKTAP {
-		return s.tap.ifaces.name(index)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if index < 0 || index >= len(s.names) {
-		return ""
-	}
-	return s.names[index]
-}
+func (s *bpfSource) InterfaceName(index int) string { return s.tap.ifaces.name(index) }
 
 // Stats implements Source.
 func (s *bpfSource) Stats() Stats {
@@ -180,7 +205,7 @@ func (s *bpfSource) Stats() Stats {
 	for _, d := range s.devices {
 		dropped += uint64(d.dropped())
 	}
-	return Stats{Packets: s.packets.Load(), Dropped: dropped, Skipped: s.skipped.Load(), Mode: s.mode, Degraded: s.degraded}
+	return Stats{Packets: s.packets.Load(), Dropped: dropped, Skipped: s.skipped.Load(), Mode: s.mode, Since: s.since, Before: s.before, Degraded: s.degraded}
 }
 
 // Close implements Source.

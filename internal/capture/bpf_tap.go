@@ -34,21 +34,33 @@ const (
 // openPKTAP captures with process information. It makes a pktap interface of its own, which is destroyed at the end, and before
 // that those that an earlier run of ours left behind when it was killed.
 func openPKTAP(k bpfKernel, o LiveOptions) (*bpfSource, error) {
-	rules, err := tapRules(o.Interfaces)
+	tap, device, err := setUpTap(k, o)
 	if err != nil {
 		return nil, err
+	}
+	s := newBPFSource(ModePKTAP, o.Timeout, k.now())
+	s.cleanup = tap.close
+	s.add(device, tap.name, linkPKTAPDarwin)
+	return s, nil
+}
+
+// setUpTap makes the interface and a device that captures on it from now on.
+func setUpTap(k bpfKernel, o LiveOptions) (*tapInterface, *bpfDevice, error) {
+	rules, err := tapRules(o.Interfaces)
+	if err != nil {
+		return nil, nil, err
 	}
 	filter, err := tapFilter(uint32(o.Snaplen), int32(k.pid()))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	device, err := openDevice(k)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	control, err := k.socket()
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("control socket: %w", err), device.close())
+		return nil, nil, errors.Join(fmt.Errorf("control socket: %w", err), device.close())
 	}
 	tap := &tapInterface{k: k, control: control}
 	tap.removeLeaked(device)
@@ -60,12 +72,9 @@ func openPKTAP(k bpfKernel, o LiveOptions) (*bpfSource, error) {
 		err = device.start(filter)
 	}
 	if err != nil {
-		return nil, errors.Join(err, device.close(), tap.close())
+		return nil, nil, errors.Join(err, device.close(), tap.close())
 	}
-	s := newBPFSource(ModePKTAP, o.Timeout)
-	s.cleanup = tap.close
-	s.add(device, tap.name, linkPKTAPDarwin)
-	return s, nil
+	return tap, device, nil
 }
 
 // attachTap binds a device to a pktap interface and makes sure that it gives PKTAP headers.

@@ -80,7 +80,7 @@ func TestPKTAPAttach(t *testing.T) {
 		got[i].Time, want[i].Time = 0, 0
 	}
 	require.Equal(t, want, got)
-	require.Equal(t, Stats{Packets: 9, Skipped: 5, Dropped: 7, Mode: ModePKTAP}, src.Stats())
+	require.Equal(t, Stats{Packets: 9, Skipped: 5, Dropped: 7, Mode: ModePKTAP, Since: fakeNow}, src.Stats())
 	require.NoError(t, src.Close())
 	require.Equal(t, []string{"pktap0", "pktap5"}, k.removed)
 	require.Empty(t, k.devices)
@@ -110,7 +110,7 @@ func TestPKTAPLinkType(t *testing.T) {
 	k.rawFirst = true
 	src, err := openBPF(k, LiveOptions{})
 	require.NoError(t, err)
-	require.Equal(t, Stats{Dropped: 7, Mode: ModePKTAP}, src.Stats())
+	require.Equal(t, Stats{Dropped: 7, Mode: ModePKTAP, Since: fakeNow}, src.Stats())
 	require.NoError(t, src.Close())
 
 	k = newFakeKernel(t)
@@ -127,8 +127,8 @@ func TestPKTAPLinkType(t *testing.T) {
 func TestPlainRescan(t *testing.T) {
 	t.Parallel()
 	k := newFakeKernel(t)
-	s := newBPFSource(ModeBPF, 20*time.Millisecond)
-	plain := &plainCapture{k: k, o: LiveOptions{}.withDefaults(maxBPFBuffer), s: s, why: errors.New("for a test")}
+	s := newBPFSource(ModeBPF, 20*time.Millisecond, k.now())
+	plain := newPlainCapture(k, LiveOptions{}.withDefaults(maxBPFBuffer), s, errors.New("for a test"))
 	require.NoError(t, plain.scan())
 	require.Equal(t, 2, s.count())
 	k.list = append(k.list, bpfInterface{"utun4", true, false}, bpfInterface{"odd0", true, false})
@@ -140,7 +140,7 @@ func TestPlainRescan(t *testing.T) {
 	require.NoError(t, s.Close())
 	require.Empty(t, k.devices)
 
-	named := &plainCapture{k: k, o: LiveOptions{Interfaces: []string{"lo0"}}.withDefaults(maxBPFBuffer), s: newBPFSource(ModeBPF, time.Second)}
+	named := newPlainCapture(k, LiveOptions{Interfaces: []string{"lo0"}}.withDefaults(maxBPFBuffer), newBPFSource(ModeBPF, time.Second, k.now()), nil)
 	require.NoError(t, named.scan())
 	require.True(t, named.s.has("lo0"), "by name also loopback")
 	require.Equal(t, 1, named.s.count())

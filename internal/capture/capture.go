@@ -2,7 +2,10 @@
 // Linux and from PKTAP over BPF on macOS.
 package capture
 
-import "errors"
+import (
+	"errors"
+	"time"
+)
 
 // Direction of a packet as its source states it.
 type Direction uint8
@@ -48,7 +51,9 @@ type Stats struct {
 	Skipped uint64 // records without a packet in them: dropped by a firewall (droptap), or a PKTAP header that is no header
 
 	Mode     Mode
-	Degraded string // why the source gives less than its platform could, and what is missing; empty when it does not
+	Since    time.Time // when Mode began, of sources that can change it (macOS); else zero
+	Before   string    // which Mode it was before Since, and why; empty when there was none
+	Degraded string    // why the source gives less than its platform could, and what is missing; empty when it does not
 }
 
 // Mode is the way in which a source gets its packets.

@@ -45,6 +45,7 @@ func (o LiveOptions) withDefaults(buffer int) LiveOptions {
 // interface that it passes. It needs root (on Linux CAP_NET_RAW) and says so where it is missing.
 //
 // On Linux that is AF_PACKET with a memory-mapped ring: direction, but no process. On macOS PKTAP over BPF, with direction
-// and process; where that fails, plain BPF on each interface, with neither, and Stats().Degraded says why. Elsewhere it is an
+// and process; where that fails, plain BPF on each interface, with neither, and Stats().Degraded says why; PKTAP is tried
+// again from time to time, and then takes over within the same source, which is a Retrier. Elsewhere it is an
 // error.
 func OpenLive(o LiveOptions) (Source, error) { return openLive(o) }

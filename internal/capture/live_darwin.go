@@ -5,6 +5,7 @@ import (
 	"os"
 	"runtime"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -32,6 +33,8 @@ func (darwinKernel) read(fd int, buf []byte) (int, error) { return unix.Read(fd,
 func (darwinKernel) close(fd int) error { return unix.Close(fd) }
 
 func (darwinKernel) pid() int { return os.Getpid() }
+
+func (darwinKernel) now() time.Time { return time.Now() }
 
 func (darwinKernel) ioctl(fd int, request uint32, arg []byte) error {
 	_, _, errno := syscall.Syscall(syscall.SYS_IOCTL, uintptr(fd), uintptr(request), uintptr(unsafe.Pointer(&arg[0])))

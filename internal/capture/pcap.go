@@ -60,30 +60,33 @@ func (f *pcapFile) Next(p *Packet) error {
 }
 
 func (f *pcapFile) read(p *Packet) error {
-	at := f.in.offset()
-	head, err := f.in.take(f.record)
+	rest, err := f.in.ahead(f.record)
 	if err != nil {
 		if err == io.EOF {
 			return io.EOF
 		}
-		return f.fail(at, "packet header", err)
+		return f.fail(f.in.offset(), "packet header", err)
 	}
+	head := rest[:f.record]
 	seconds, fraction := f.order.u32(head), f.order.u32(head[4:])
 	captured, length := f.lengths(f.order.u32(head[8:]), f.order.u32(head[12:]))
-	direction := Unknown
+	p.Direction = Unknown
 	if f.record == 24 && f.order.u32(head[16:]) != 0 { // without an interface index, a converter made it up
-		direction = linuxDirection(head[22])
+		p.Direction = linuxDirection(head[22])
 	}
 	if captured > maxPacket {
-		return f.fail(at+8, "packet header", fmt.Errorf("a packet of %d bytes: more than %d", captured, maxPacket))
+		return f.fail(f.in.offset()+8, "packet header", fmt.Errorf("a packet of %d bytes: more than %d", captured, maxPacket))
 	}
-	data, err := f.in.take(int(captured))
-	if err != nil {
-		return f.fail(at, "packet", unexpected(err))
+	end := f.record + int(captured)
+	if len(rest) < end {
+		if rest, err = f.in.ahead(end); err != nil {
+			return f.fail(f.in.offset(), "packet", unexpected(err))
+		}
 	}
+	p.Data = rest[f.record:end:end]
+	f.in.lo += end
 	p.Time, p.LinkType = int64(seconds)*1e9+int64(fraction)*f.tick, f.link
-	p.Data, p.Length = data, int(length)
-	p.Direction, p.Interface, p.Process = direction, 0, nil
+	p.Length, p.Interface, p.Process = int(length), 0, nil
 	return nil
 }
 

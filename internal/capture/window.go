@@ -33,6 +33,16 @@ func (w *window) take(n int) ([]byte, error) {
 	return piece, nil
 }
 
+// ahead gives what was read and not yet taken, at least n bytes of it, without taking any. Errors are those of take.
+func (w *window) ahead(n int) ([]byte, error) {
+	if w.hi-w.lo < n {
+		if err := w.fill(n); err != nil {
+			return nil, err
+		}
+	}
+	return w.buf[w.lo:w.hi], nil
+}
+
 func (w *window) fill(n int) error {
 	w.base += int64(w.lo)
 	old := w.buf[w.lo:w.hi]

@@ -41,7 +41,6 @@ type Flow struct {
 	Bytes     [2]uint64 // payload bytes on the wire by direction, retransmissions included
 	sample    *sample   // nil before the first payload byte and after the last judgement
 	base      [2]uint32 // sequence number of the first payload byte, where based
-	iface     [2]int32  // the interface that a direction is followed on
 	TCPFlags  [2]uint8  // all flags seen, by direction
 	Transport uint8     // TCP or UDP
 	Local     Local
@@ -49,21 +48,22 @@ type Flow struct {
 	Judged    bool // Judgement is what Config.Judge said; else it is only a placeholder
 	Ended     bool // FIN, RST, idle or end of capture; a later packet may take it back
 
-	clientLow   bool    // the client is the key's low end
-	based       [2]bool // base is known
-	guessed     [2]bool // but only from the first payload that was seen
-	disputed    bool    // the server answered one SYN with several sequence numbers; the client will say which counts
-	sampled     bool    // there was a sample; there will be no other
-	processRank uint8
-	class       class
-	listed      bool
+	clientLow bool    // the client is the key's low end
+	based     [2]bool // base is known
+	guessed   [2]bool // but only from the first payload that was seen
+	disputed  bool    // the server answered one SYN with several sequence numbers; the client will say which counts
+	sampled   bool    // there was a sample; there will be no other
+	class     class
 
-	FirstSeen  int64 // as LastSeen
-	opened     int64 // table clock
-	prev, next *Flow
-	Process    *capture.Process // what the packets said of the owner; nil when they said nothing
-	Owner      any              // the sensor's: the resolved owner
-	Judgement  conformance.Judgement
+	listed      bool
+	processRank uint8
+	iface       [2]int32 // the interface that a direction is followed on
+	FirstSeen   int64    // as LastSeen
+	opened      int64    // table clock
+	prev, next  *Flow
+	Process     *capture.Process // what the packets said of the owner; nil when they said nothing
+	Owner       any              // the sensor's: the resolved owner
+	Judgement   conformance.Judgement
 }
 
 // Client and Server are the flow's ends.
@@ -99,17 +99,30 @@ func (k *key) of(h *Header) (fromLow bool) {
 	return false
 }
 
+// is says whether k is other. The low words differ most.
+func (k *key) is(other *key) bool {
+	return k[4] == other[4] && k[3] == other[3] && k[1] == other[1] && k[2] == other[2] && k[0] == other[0]
+}
+
 func (k *key) ipv6() bool { return k[4]&1 != 0 }
 
+// port of an end.
+func (k *key) port(low bool) uint16 {
+	if low {
+		return uint16(k[4] >> 48)
+	}
+	return uint16(k[4] >> 32)
+}
+
 func (k *key) end(low bool) netip.AddrPort {
-	at, port := 0, uint16(k[4]>>48)
+	at := 0
 	if !low {
-		at, port = 2, uint16(k[4]>>32)
+		at = 2
 	}
 	var a [16]byte
 	binary.BigEndian.PutUint64(a[:], k[at])
 	binary.BigEndian.PutUint64(a[8:], k[at+1])
-	return addrPort(a, k.ipv6(), port)
+	return addrPort(a, k.ipv6(), k.port(low))
 }
 
 // direction of a packet, by which end sent it.

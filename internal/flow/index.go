@@ -11,6 +11,7 @@ type index struct {
 	salt   [11]uint64 // drawn for each index, so that nobody outside can choose ports that collide
 	hashes []uint32
 	flows  []*Flow // nil: free
+	last   *Flow   // what was found or put last: packets of one flow come in trains
 	count  int
 }
 
@@ -34,11 +35,15 @@ func (x *index) hash(k *key) uint32 {
 
 // find is the flow of key k, or nil.
 func (x *index) find(k *key) *Flow {
+	if x.last != nil && x.last.key.is(k) {
+		return x.last
+	}
 	h := x.hash(k)
 	mask := len(x.flows) - 1
 	for i := int(h) & mask; x.flows[i] != nil; i = (i + 1) & mask {
-		if x.hashes[i] == h && x.flows[i].key == *k {
-			return x.flows[i]
+		if x.hashes[i] == h && x.flows[i].key.is(k) {
+			x.last = x.flows[i]
+			return x.last
 		}
 	}
 	return nil
@@ -52,6 +57,7 @@ func (x *index) put(f *Flow) {
 	if x.insert(f, x.hash(&f.key)) {
 		x.count++
 	}
+	x.last = f
 }
 
 // insert says whether a free slot was taken.
@@ -80,6 +86,9 @@ func (x *index) grow() {
 
 // remove takes f out, unless another flow has its key by now. Flows after it move up, so that no probe ends too early.
 func (x *index) remove(f *Flow) {
+	if x.last == f {
+		x.last = nil
+	}
 	mask := len(x.flows) - 1
 	i := int(x.hash(&f.key)) & mask
 	for ; x.flows[i] != f; i = (i + 1) & mask {

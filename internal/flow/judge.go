@@ -48,9 +48,9 @@ func (t *Table) newSample(f *Flow) *sample {
 		s = new(sample)
 		t.made++
 	}
-	*s = sample{judged: -1, judgeAt: firstJudged}
+	s.course = course{judged: -1, judgeAt: firstJudged}
 	for i := range s.half {
-		s.half[i].limit = uint16(t.config.SampleBytes)
+		s.half[i].progress = progress{limit: uint16(t.config.SampleBytes)}
 	}
 	return s
 }
@@ -130,8 +130,8 @@ func (t *Table) judge(f *Flow, ended bool) {
 		c := &t.conversation
 		*c = conformance.Conversation{
 			Transport:  f.Transport,
-			ClientPort: f.Client().Port(),
-			ServerPort: f.Server().Port(),
+			ClientPort: f.key.port(f.clientLow),
+			ServerPort: f.key.port(!f.clientLow),
 			StartSeen:  f.StartSeen,
 			Ended:      ended,
 		}
@@ -201,7 +201,8 @@ func (t *Table) grown(s *sample) bool {
 // remove takes a flow from the table.
 func (t *Table) remove(f *Flow) {
 	if !f.Ended || f.sample != nil {
-		t.conclude(f)
+		t.end(f)
+		t.release(f)
 	}
 	t.lists.remove(f)
 	t.flows.remove(f)

@@ -45,7 +45,7 @@ func (p *pool) put(c uint32) {
 
 // bytes of chunk c.
 func (p *pool) bytes(c uint32) []byte {
-	i := int(c) - 1
+	i := c - 1
 	at := i % slabChunks * chunkSize
 	return p.slabs[i/slabChunks][at : at+chunkSize : at+chunkSize]
 }

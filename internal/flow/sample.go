@@ -32,11 +32,17 @@ type span struct{ from, to uint16 }
 
 // half is the start of one direction's stream: chunks by stream offset, of which the spans are filled.
 type half struct {
-	chunks    [halfChunks]uint32
+	progress
+	chunks [halfChunks]uint32
+}
+
+// progress is what every segment touches: one cache line.
+type progress struct {
 	spans     [maxSpans]span // in order, neither overlapping nor touching
 	count     uint8
 	cut       bool   // bytes from limit on are lost: they were not captured, or did not come in time
 	waiting   bool   // there is a hole at holeAt since holeSince
+	top       uint8  // no chunk is used from here on
 	limit     uint16 // no byte is kept from here on
 	holeAt    uint16
 	high      uint32 // stream offset after the last byte seen
@@ -47,16 +53,21 @@ type half struct {
 
 // sample is what a flow keeps of its first bytes until it has been judged for good.
 type sample struct {
-	half      [2]half
-	marks     [inlineMarks]uint64
-	more      [markChunks]uint32
-	marked    uint16
-	exchanged bool  // both sides have sent
-	swapped   bool  // directions in marks are the other way round
-	torn      bool  // there was a hole, first at tornAt
-	tornAt    int64 // table clock
+	half [2]half
+	course
+	marks [inlineMarks]uint64
+	more  [markChunks]uint32
+}
+
+// course is how far a sample has come.
+type course struct {
 	judged    int   // bytes in order when last judged; -1 before
 	judgeAt   int   // bytes in order that are worth judging
+	tornAt    int64 // table clock
+	torn      bool  // there was a hole, first at tornAt
+	exchanged bool  // both sides have sent
+	swapped   bool  // directions in marks are the other way round
+	marked    uint16
 }
 
 // inOrder is the number of bytes from the start without a hole.
@@ -153,11 +164,16 @@ func (t *Table) store(s *sample, dir, at int, b []byte, since int64) (added int)
 	if at >= end {
 		return 0
 	}
+	b = b[:end-at]
+	if at == h.inOrder() && h.count < 2 && (at > 0 || h.count == 0) { // next in order, and nothing is there already
+		t.write(s, dir, at, b, since)
+		h.spans[0], h.count = span{0, uint16(end)}, 1
+		return len(b)
+	}
 	if !h.room(at, end) {
 		t.stats.Reordered++
 		return 0
 	}
-	b = b[:end-at]
 	pos := at
 	for _, have := range h.spans[:h.count] {
 		from, to := int(have.from), int(have.to)
@@ -183,12 +199,14 @@ func (t *Table) store(s *sample, dir, at int, b []byte, since int64) (added int)
 func (t *Table) write(s *sample, dir, at int, b []byte, since int64) int {
 	h := &s.half[dir]
 	t.mark(s, dir, at, len(b), since)
-	for i := 0; i < len(b); {
-		c := &h.chunks[(at+i)/chunkSize]
+	for from, rest := uint(at), b; len(rest) > 0; {
+		c := &h.chunks[from/chunkSize]
 		if *c == none {
 			*c = t.pool.get()
+			h.top = max(h.top, uint8(from/chunkSize)+1)
 		}
-		i += copy(t.pool.bytes(*c)[(at+i)%chunkSize:], b[i:])
+		n := copy(t.pool.bytes(*c)[from%chunkSize:], rest)
+		from, rest = from+uint(n), rest[n:]
 	}
 	return len(b)
 }
@@ -268,23 +286,29 @@ func (t *Table) segments(s *sample, dir, n int, to []conformance.Segment) []conf
 	return to
 }
 
-// release gives the sample's chunks back and takes it from the flow.
+// giveBack empties a table of chunks.
+func (t *Table) giveBack(chunks []uint32) {
+	for i, c := range chunks {
+		if c != none {
+			t.pool.put(c)
+			chunks[i] = none
+		}
+	}
+}
+
+// release gives the sample's chunks back and takes it from the flow. A free sample's tables of chunks are empty.
 func (t *Table) release(f *Flow) {
 	s := f.sample
 	if s == nil {
 		return
 	}
 	for i := range s.half {
-		for _, c := range s.half[i].chunks {
-			if c != none {
-				t.pool.put(c)
-			}
-		}
+		h := &s.half[i]
+		t.giveBack(h.chunks[:h.top])
+		h.top = 0
 	}
-	for _, c := range s.more {
-		if c != none {
-			t.pool.put(c)
-		}
+	if s.marked > inlineMarks {
+		t.giveBack(s.more[:])
 	}
 	f.sample = nil
 	t.samples = append(t.samples, s)

@@ -25,6 +25,8 @@ type Process struct {
 	Label     string   // systemd service on Linux; on macOS the kernel does not know it
 	Service   string   // macOS: XPC_SERVICE_NAME of its environment, which its parent chose; empty where it may not be read
 	Coalition uint64   // macOS: the resource coalition that launchd puts a job's whole process tree into; 0 is unknown
+
+	Responsible *Responsible // macOS: who is responsible for it, perhaps itself; nil when not known
 }
 
 // List gives all processes, by pid. Those that end meanwhile are left out.

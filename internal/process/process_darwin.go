@@ -75,6 +75,24 @@ func listPIDs() ([]int, error) {
 
 // getStarted also gives the start time in microseconds. Of other users' processes only root learns it, and the arguments.
 func getStarted(pid int) (Process, uint64, error) {
+	p, started, err := readStarted(pid)
+	if err != nil {
+		return Process{}, 0, err
+	}
+	if raw, err := unix.SysctlRaw("kern.procargs2", pid); err == nil {
+		p.Args, _ = parseProcArgs(raw) // what there is of them
+		p.Service = procEnvironment(raw, "XPC_SERVICE_NAME")
+	}
+	var b [coalitionInfoSize]byte
+	if n, err := procInfo(callPIDInfo, pid, flavorCoalition, 0, b[:]); err == nil && n == coalitionInfoSize {
+		p.Coalition = host.Uint64(b[:]) // COALITION_TYPE_RESOURCE
+	}
+	p.Responsible = responsibility.of(p, started)
+	return p, started, nil
+}
+
+// readStarted reads what one look at a process shows: all but arguments, coalition and who is responsible.
+func readStarted(pid int) (Process, uint64, error) {
 	b := make([]byte, maxPath)
 	p, started, err := readBSDInfo(pid, b)
 	if errors.Is(err, unix.EPERM) {
@@ -89,13 +107,6 @@ func getStarted(pid int) (Process, uint64, error) {
 	clear(b)
 	if _, err := procInfo(callPIDInfo, pid, flavorPath, 0, b); err == nil {
 		p.Path = text(b) // its length is in no result: it ends with a NUL
-	}
-	if raw, err := unix.SysctlRaw("kern.procargs2", pid); err == nil {
-		p.Args, _ = parseProcArgs(raw) // what there is of them
-		p.Service = procEnvironment(raw, "XPC_SERVICE_NAME")
-	}
-	if n, err := procInfo(callPIDInfo, pid, flavorCoalition, 0, b[:coalitionInfoSize]); err == nil && n == coalitionInfoSize {
-		p.Coalition = host.Uint64(b) // COALITION_TYPE_RESOURCE
 	}
 	return p, started, nil
 }

@@ -44,9 +44,9 @@ func TestGetChild(t *testing.T) {
 	before := time.Now()
 	c := sleeper(t, "60.5")
 	after := time.Now()
-	require.Eventually(t, func() bool { // between fork and exec it is still us
+	require.Eventually(t, func() bool { // between fork and exec it is still us, and exec sets the name before the arguments
 		p, err := Get(c.Process.Pid)
-		return err == nil && p.Name == "sleep"
+		return err == nil && p.Name == "sleep" && len(p.Args) > 0
 	}, 5*time.Second, time.Millisecond)
 	p, err := Get(c.Process.Pid)
 	require.NoError(t, err)

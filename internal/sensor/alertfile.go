@@ -15,6 +15,7 @@ import (
 	"github.com/cipherlens/cipherlens/internal/clock"
 	"github.com/cipherlens/cipherlens/internal/config"
 	"github.com/cipherlens/cipherlens/internal/conformance"
+	"github.com/cipherlens/cipherlens/internal/process"
 	"github.com/cipherlens/cipherlens/internal/randomness"
 	"github.com/cipherlens/cipherlens/internal/state"
 )
@@ -66,6 +67,8 @@ type alertRecord struct {
 	CDHash      text `json:"cdhash,omitempty"`
 	Attribution text `json:"attribution,omitempty"`
 
+	Responsible *responsibleRecord `json:"responsible,omitempty"`
+
 	Verdict     conformance.Verdict `json:"verdict"`
 	Confidence  float64             `json:"confidence"`
 	Reasons     []string            `json:"reasons,omitempty"`
@@ -77,6 +80,12 @@ type alertRecord struct {
 	JA4         text                `json:"ja4,omitempty"`
 	HeaderBytes int                 `json:"header_bytes,omitempty"`
 	Sample      randomness.Stats    `json:"sample"`
+}
+
+// responsibleRecord is who answers for the process.
+type responsibleRecord struct {
+	PID  int  `json:"pid"`
+	Path text `json:"path"`
 }
 
 // text is a string that may hold any bytes, as paths do: where JSON's strings cannot, it is an array of one base64 string.
@@ -138,12 +147,17 @@ func (l *live) write(ctx context.Context, all []kept, now clock.Reading) (body [
 
 func recordOf(v *kept, now time.Duration) alertRecord {
 	f, o, j := &v.first, &v.first.Owner, &v.first.Judgement
+	var responsible *responsibleRecord
+	if r := o.Responsible; r != nil {
+		responsible = &responsibleRecord{r.PID, text(r.Path)}
+	}
 	return alertRecord{
 		Age: int64(max(0, now-v.last)), Since: v.since, Opened: f.opened, Contacts: v.calls.record(now),
 		Protocol: f.Protocol, Local: f.Local, Remote: f.Remote, Inbound: f.Direction == Inbound, LastSeen: f.LastSeen,
 		Packets: [2]uint64{f.PacketsIn, f.PacketsOut}, Bytes: [2]uint64{f.BytesIn, f.BytesOut}, CommunityID: f.CommunityID,
 		PID: o.PID, Path: text(o.Path), Name: text(o.Name), UUID: text(o.UUID), Label: text(o.Label), CDHash: text(o.CDHash), Attribution: text(o.Attribution),
-		Verdict: j.Verdict, Confidence: j.Confidence, Reasons: j.Reasons, Violations: j.Violations, AppProtocol: text(j.AppProtocol),
+		Responsible: responsible,
+		Verdict:     j.Verdict, Confidence: j.Confidence, Reasons: j.Reasons, Violations: j.Violations, AppProtocol: text(j.AppProtocol),
 		TLSVersion: text(j.TLSVersion), SNI: text(j.SNI), ALPN: text(j.ALPN), JA4: text(j.JA4), HeaderBytes: j.HeaderBytes, Sample: j.Sample,
 	}
 }
@@ -222,6 +236,8 @@ func (r *alertRecord) check() error {
 		return errors.New("a negative number")
 	case r.PID < -1 || r.PID > math.MaxInt32:
 		return fmt.Errorf("pid %d", r.PID)
+	case r.Responsible != nil && (r.Responsible.PID < 1 || r.Responsible.PID > math.MaxInt32 || len(r.Responsible.Path) > maxText):
+		return fmt.Errorf("responsible process %d", r.Responsible.PID)
 	case len(r.Reasons) > maxWords || len(r.Violations) > maxWords:
 		return errors.New("a long list")
 	case len(r.CommunityID) > maxText:
@@ -252,6 +268,9 @@ func (r *alertRecord) flow() Flow {
 	}
 	if r.Inbound {
 		f.Direction = Inbound
+	}
+	if r.Responsible != nil {
+		f.Owner.Responsible = &process.Responsible{PID: r.Responsible.PID, UID: -1, Path: string(r.Responsible.Path)}
 	}
 	return f
 }

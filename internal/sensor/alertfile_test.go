@@ -22,6 +22,7 @@ import (
 	"github.com/cipherlens/cipherlens/internal/conformance"
 	"github.com/cipherlens/cipherlens/internal/flow"
 	"github.com/cipherlens/cipherlens/internal/image"
+	"github.com/cipherlens/cipherlens/internal/process"
 	"github.com/cipherlens/cipherlens/internal/randomness"
 	"github.com/cipherlens/cipherlens/internal/rootfs"
 	"github.com/cipherlens/cipherlens/internal/state"
@@ -156,7 +157,8 @@ func TestAlertsOutliveARestart(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "alerts")
 	h := newHost(t, "record_sni: alerts", path)
-	h.alert(Owner{PID: 77, Path: oddPath, Name: "odd", UUID: "U", Label: "com.example.job", Attribution: BySocket}, "192.0.2.1:5000", "203.0.113.1:443")
+	h.alert(Owner{PID: 77, Path: oddPath, Name: "odd", UUID: "U", Label: "com.example.job", Attribution: BySocket,
+		Responsible: &process.Responsible{PID: 70, UID: -1, Path: oddPath}}, "192.0.2.1:5000", "203.0.113.1:443")
 	h.pass(time.Minute)
 	h.alert(Owner{PID: 78, Path: oddPath, Name: "odd", Label: "com.example.job"}, "192.0.2.1:5001", "203.0.113.1:443")
 	h.alert(Owner{PID: -1, Name: "nobody"}, "[2001:db8::1]:5000", "203.0.113.1:443")

@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"strings"
 	"time"
+
+	"github.com/cipherlens/cipherlens/internal/process"
 )
 
 // What decides over blind spots is here, apart from the system that is asked, so that it is tested on any.
@@ -18,6 +20,23 @@ func rootCoverage(euid int) Coverage {
 	}
 	return Coverage{Name: "root", State: Blind, Detail: fmt.Sprintf("runs as user %d: no live capture, no sockets and processes of others, no homes of others", euid),
 		Advice: "let root's osqueryd start the extension"}
+}
+
+// fewAnswers is how often the system must have been asked before its silence means something.
+const fewAnswers = 100
+
+// responsibleCoverage says whether the processes that answer for others are known.
+func responsibleCoverage(s process.ResponsibleStats) Coverage {
+	row := Coverage{Name: "responsible_process", State: OK, Count: int64(s.Doubtful),
+		Detail: fmt.Sprintf("known %d of %d times; not believed %d times: what the system named was gone, or younger than what it is to answer for", s.Found, s.Asked, s.Doubtful)}
+	const instead = "helpers are tied to their launchd job by coalition and parent alone, and responsible_pid is -1"
+	switch {
+	case s.Err != nil:
+		row.State, row.Err, row.Detail, row.Advice = Degraded, s.Err, "the system cannot be asked: "+instead, "nothing to mend on this host: please report its version of macOS"
+	case s.Found == 0 && s.Asked >= fewAnswers:
+		row.State, row.Detail, row.Advice = Degraded, fmt.Sprintf("the system was asked %d times and named nobody: %s", s.Asked, instead), "run as root"
+	}
+	return row
 }
 
 // privacyDatabases are what only a program with Full Disk Access may open, root or not; the one for login and background items has a

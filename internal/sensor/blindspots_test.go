@@ -16,6 +16,7 @@ import (
 	"github.com/cipherlens/cipherlens/internal/capture"
 	"github.com/cipherlens/cipherlens/internal/conformance"
 	"github.com/cipherlens/cipherlens/internal/flow"
+	"github.com/cipherlens/cipherlens/internal/process"
 	"github.com/cipherlens/cipherlens/internal/rootfs"
 )
 
@@ -58,6 +59,30 @@ func TestDiskCoverage(t *testing.T) {
 		row := diskCoverage(c.opened)
 		require.Equal(t, c.state, row.State, name)
 		require.Equal(t, c.count, row.Count, name)
+		complete(t, row)
+	}
+}
+
+func TestResponsibleCoverage(t *testing.T) {
+	t.Parallel()
+	missing := errors.New("libSystem has no such function")
+	for name, c := range map[string]struct {
+		stats  process.ResponsibleStats
+		state  string
+		detail string
+	}{
+		"nobody has asked yet":     {process.ResponsibleStats{}, OK, "0 of 0"},
+		"most are known":           {process.ResponsibleStats{Asked: 400, Found: 390, None: 3, Doubtful: 7}, OK, "390 of 400"},
+		"few questions, no answer": {process.ResponsibleStats{Asked: 99, None: 99}, OK, "0 of 99"},
+		"no answer at all":         {process.ResponsibleStats{Asked: 100, None: 100}, Degraded, "coalition"},
+		"it cannot be asked":       {process.ResponsibleStats{Err: missing}, Degraded, "coalition"},
+	} {
+		row := responsibleCoverage(c.stats)
+		require.Equal(t, "responsible_process", row.Name)
+		require.Equal(t, c.state, row.State, name)
+		require.Contains(t, row.Detail, c.detail, name)
+		require.EqualValues(t, c.stats.Doubtful, row.Count, name)
+		require.Equal(t, c.stats.Err, row.Err, name)
 		complete(t, row)
 	}
 }
@@ -356,4 +381,68 @@ func TestAlertsThatCannotBeWrittenShow(t *testing.T) {
 	require.Equal(t, Degraded, row.State)
 	require.Error(t, row.Err)
 	complete(t, row)
+}
+
+// TestCaptureSaysSinceWhen: which way packets come, since when, and what was before.
+func TestCaptureSaysSinceWhen(t *testing.T) {
+	t.Parallel()
+	since := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	for _, c := range []struct {
+		stats         capture.Stats
+		state, detail string
+	}{
+		{capture.Stats{Mode: capture.ModeAFPacket, Packets: 5}, OK, "af_packet, 5 packets"},
+		{capture.Stats{Mode: capture.ModePKTAP, Since: since, Packets: 5}, OK, "pktap since 2026-11-23 12:00:00 UTC, 5 packets"},
+		{capture.Stats{Mode: capture.ModeBPF, Since: since, Packets: 5, Degraded: "no PKTAP (x)"}, Degraded, "bpf since 2026-11-23 12:00:00 UTC, 5 packets: no PKTAP (x)"},
+		{capture.Stats{Mode: capture.ModePKTAP, Since: since, Packets: 5, Before: "bpf until then: no PKTAP (x)"}, OK,
+			"pktap since 2026-11-23 12:00:00 UTC (bpf until then: no PKTAP (x)), 5 packets"},
+	} {
+		row := packetCoverage(c.stats)
+		require.Equal(t, []string{c.state, c.detail}, []string{row.State, row.Detail})
+	}
+}
+
+// wishful is a source that would like to have more.
+type wishful struct {
+	quietSource
+	told int
+	mode capture.Mode
+}
+
+func (w *wishful) Retry()               { w.told++ }
+func (w *wishful) Stats() capture.Stats { return capture.Stats{Mode: w.mode} }
+
+// TestCaptureIsToldOfChanges: a wake from sleep and an interface that comes or goes are reasons to try again.
+func TestCaptureIsToldOfChanges(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, "", "")
+	source := &wishful{mode: capture.ModeBPF}
+	h.source, h.mode = source, capture.ModeBPF
+	links := []link{{name: "en0", up: true}}
+	h.list = func() ([]link, error) { return links, nil }
+	h.lookAround(0)
+	h.lookAround(lookLinks)
+	require.Zero(t, source.told, "those that were there from the start, and nothing new")
+	links = append(links, link{name: "utun4", up: true})
+	h.lookAround(1)
+	require.Zero(t, source.told, "interfaces are not listed each time")
+	h.lookAround(lookLinks)
+	require.Equal(t, 1, source.told)
+	links = links[:1]
+	h.lookAround(lookLinks)
+	require.Equal(t, 2, source.told)
+	h.pass(time.Second)
+	h.watch(h.reading)
+	require.Equal(t, 2, source.told, "awake all the time")
+	h.reading.Continuous += time.Hour
+	h.reading.Wall = h.reading.Wall.Add(time.Hour)
+	h.pass(time.Second)
+	h.watch(h.reading)
+	require.Equal(t, 3, source.told)
+	source.mode = capture.ModePKTAP
+	h.lookAround(lookLinks)
+	require.Equal(t, capture.ModePKTAP, h.mode, "what took over is noticed, and logged")
+	h.source = nil
+	h.lookAround(lookLinks)
+	h.retryCapture()
 }

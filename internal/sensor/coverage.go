@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"time"
 
 	"github.com/cipherlens/cipherlens/internal/capture"
+	"github.com/cipherlens/cipherlens/internal/process"
 )
 
 // Coverage says what this host can and cannot see, right now.
@@ -17,7 +19,7 @@ func (s *Sensor) Coverage(ctx context.Context) []Coverage {
 	if s.o.Root.Live() {
 		rows = append(rows, rootCoverage(os.Geteuid()))
 		if runtime.GOOS == "darwin" {
-			rows = append(rows, diskCoverage(openPrivate(s.o.Root)))
+			rows = append(rows, diskCoverage(openPrivate(s.o.Root)), responsibleCoverage(process.Responsibility()))
 		}
 	}
 	if s.live != nil {
@@ -72,7 +74,14 @@ func (s *Sensor) captureCoverage() []Coverage {
 }
 
 func packetCoverage(stats capture.Stats) Coverage {
-	row := Coverage{Name: "capture", State: OK, Detail: fmt.Sprintf("%s, %d packets", stats.Mode, stats.Packets), Count: int64(stats.Dropped)}
+	mode := string(stats.Mode)
+	if !stats.Since.IsZero() {
+		mode += fmt.Sprintf(" since %s UTC", stats.Since.UTC().Format(time.DateTime))
+	}
+	if stats.Before != "" {
+		mode += fmt.Sprintf(" (%s)", stats.Before)
+	}
+	row := Coverage{Name: "capture", State: OK, Detail: fmt.Sprintf("%s, %d packets", mode, stats.Packets), Count: int64(stats.Dropped)}
 	if stats.Degraded != "" {
 		row.State, row.Detail, row.Advice = Degraded, row.Detail+": "+stats.Degraded, "run as root; see the log for what failed"
 	}

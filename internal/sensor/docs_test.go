@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cipherlens/cipherlens/internal/process"
 )
 
 // TestEveryRowIsExplained: docs/sensor.md has each row of the coverage, and no other.
@@ -15,7 +17,7 @@ func TestEveryRowIsExplained(t *testing.T) {
 	h.unjudged.Store(1)
 	s := newSensor(t, Options{Own: func() []Coverage { return []Coverage{{Name: "privileges"}, {Name: "socket"}} }})
 	rows := append(h.coverage(), s.Coverage(t.Context())...)
-	rows = append(rows, diskCoverage(nil), s.rowCoverage())
+	rows = append(rows, diskCoverage(nil), responsibleCoverage(process.ResponsibleStats{}), s.rowCoverage())
 	there := map[string]bool{}
 	for _, row := range rows {
 		there[row.Name] = true

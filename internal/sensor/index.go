@@ -96,6 +96,9 @@ const maxAncestors = 16
 // job gives the label of the job that a running process belongs to, by the same proofs as Sensor.Processes; empty without one. get describes a process.
 func (x *Index) job(p process.Process, get func(pid int) (process.Process, error)) string {
 	tied, done := x.tied(p)
+	if !done || tied.Proof == ProofCoalition {
+		done = x.helper(&tied, get) || done
+	}
 	if done || tied.PPID <= launchdPID {
 		return tied.Label
 	}
@@ -113,6 +116,22 @@ func (x *Index) job(p process.Process, get func(pid int) (process.Process, error
 		child = parent
 	}
 	return tied.Label
+}
+
+// helper ties a process to the job of the one that answers for it, where there is no better proof.
+func (x *Index) helper(tied *Process, get func(pid int) (process.Process, error)) bool {
+	other := tied.answers()
+	if other == 0 {
+		return false
+	}
+	p, err := get(other)
+	if err != nil {
+		return false
+	}
+	responsible, _ := x.tied(p)
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.ties.helper(tied, &responsible)
 }
 
 // tied ties one process to a job; done says that its ancestors can tell nothing better.

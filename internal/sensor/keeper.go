@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/cipherlens/cipherlens/internal/capture"
 	"github.com/cipherlens/cipherlens/internal/clock"
 	"github.com/cipherlens/cipherlens/internal/conformance"
 	"github.com/cipherlens/cipherlens/internal/flow"
@@ -91,11 +92,33 @@ func (l *live) lookAround(n int) {
 	} else if all != nil {
 		if added, removed := l.links.look(all); len(added)+len(removed) > 0 {
 			l.log.Info("interfaces changed", "added", added, "removed", removed)
+			l.retryCapture()
 		}
+	}
+	if n%lookLinks == 0 {
+		l.lookAtCapture()
 	}
 	l.link()
 	if n%lookFade == lookFade-1 {
 		l.talkers.fade()
+	}
+}
+
+// retryCapture tells a source that has to do with less than it would like that something has changed; the lock must be held.
+func (l *live) retryCapture() {
+	if r, ok := l.source.(capture.Retrier); ok {
+		r.Retry()
+	}
+}
+
+// lookAtCapture notices that the source gets its packets in another way by now; the lock must be held.
+func (l *live) lookAtCapture() {
+	if l.source == nil {
+		return
+	}
+	if now := l.source.Stats().Mode; now != l.mode {
+		l.log.Info("capturing", "mode", now, "before", l.mode)
+		l.mode = now
 	}
 }
 
@@ -111,6 +134,7 @@ func (l *live) watch(now clock.Reading) {
 	defer l.mu.Unlock()
 	if slept > 0 {
 		l.jumps.sleeps++
+		l.retryCapture()
 		l.kept.unseen = stretch{before, now.Awake}
 	}
 	if set != 0 {

@@ -62,6 +62,7 @@ type live struct {
 	alerted     map[*flow.Flow]*alerted // what is an alert in table
 	leaving     []sighting              // what was one
 	source      capture.Source          // nil while there is none
+	mode        capture.Mode            // of source, when it was looked at last
 	failed      error                   // why
 	blind       time.Duration           // since when, by the clock Awake
 	labelled    bool                    // owners have their jobs
@@ -233,10 +234,10 @@ func (l *live) capture(ctx context.Context) error {
 		return err
 	}
 	l.mu.Lock()
-	l.source, l.failed = source, nil
+	l.source, l.failed, l.mode = source, nil, source.Stats().Mode
 	l.kept.unseen = stretch{l.blind, l.awake()}
+	l.log.Info("capturing", "mode", l.mode)
 	l.mu.Unlock()
-	l.log.Info("capturing", "mode", source.Stats().Mode)
 	stop := context.AfterFunc(ctx, func() { _ = source.Close() })
 	defer func() {
 		if stop() {

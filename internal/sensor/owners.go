@@ -154,7 +154,7 @@ func (o *owners) shared(p process.Process, how string) *Owner {
 
 // describe makes the Owner of a process.
 func (o *owners) describe(p process.Process, how string) *Owner {
-	owner := &Owner{PID: p.PID, Path: p.Path, Name: p.Name, Label: p.Label, Attribution: how}
+	owner := &Owner{PID: p.PID, Path: p.Path, Name: p.Name, Label: p.Label, Attribution: how, Responsible: p.Responsible}
 	if code, err := o.code(p.PID); err == nil {
 		if again, err := process.Get(p.PID); err == nil && again.StartTime == p.StartTime {
 			owner.code = &code

@@ -16,6 +16,7 @@ const (
 	ProofCgroup      = "cgroup"      // Linux: its control group names the systemd service
 	ProofParent      = "parent"      // launchd is its parent, and executable, arguments and user are the job's
 	ProofEnvironment = "environment" // XPC_SERVICE_NAME is the job's label; whoever started it can write anything there
+	ProofResponsible = "responsible" // the system holds a process responsible for it that ProofParent ties to the job
 	ProofCoalition   = "coalition"   // it is in the coalition, the process tree, of a process that ProofParent ties to the job
 	ProofExecutable  = "executable"  // only its executable is the job's: it may as well have been started by hand
 )
@@ -51,10 +52,42 @@ func (t *ties) all(all []process.Process) []Process {
 		tied[i] = t.alone(p)
 		t.learn(&tied[i])
 	}
+	by := make(map[int]*Process, len(tied))
 	for i := range tied {
-		t.tree(&tied[i])
+		by[tied[i].PID] = &tied[i]
+	}
+	for i := range tied {
+		p := &tied[i]
+		if other := p.answers(); other == 0 || !t.helper(p, by[other]) {
+			t.tree(p)
+		}
 	}
 	return tied
+}
+
+// answers is the pid of another process that answers for p; 0 when there is none that is known.
+func (p *Process) answers() int {
+	if p.Responsible == nil || p.Responsible.PID == p.PID || p.Responsible.PID <= launchdPID {
+		return 0
+	}
+	return p.Responsible.PID
+}
+
+// helper ties a process to the job of the one that answers for it, which may be nil, where there is no better proof. Of another user's only root's
+// job is taken: a program that was started by sudo has a user's application to answer for it, and is not that user's job.
+func (t *ties) helper(p, responsible *Process) bool {
+	weak := p.Proof == "" || p.Proof == ProofExecutable || p.Proof == ProofCoalition
+	if !weak || responsible == nil || responsible.Proof != ProofParent {
+		return false
+	}
+	if responsible.UID != p.UID && responsible.UID != 0 || responsible.Path != p.Responsible.Path {
+		return false
+	}
+	job := t.find(responsible.plist, responsible.Path)
+	if job != nil {
+		p.set(job, ProofResponsible)
+	}
+	return job != nil
 }
 
 // maxCoalitions bounds how many process trees are remembered; beyond, all are forgotten.

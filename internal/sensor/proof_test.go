@@ -1,6 +1,9 @@
 package sensor
 
 import (
+	"maps"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -59,6 +62,67 @@ func TestProofs(t *testing.T) {
 		mains := mainProcesses([]Process{got})
 		pid, main := mains[got.plist]
 		require.Equal(t, c.main, main && pid == c.process.PID, name)
+	}
+}
+
+// TestResponsible: a helper has the job of the one that answers for it, where no better proof says otherwise.
+func TestResponsible(t *testing.T) {
+	t.Parallel()
+	jobs := []launchd.Job{
+		{Label: "a", PlistPath: "/a.plist", Domain: launchd.DomainSystem, Executable: "/opt/a"},
+		{Label: "b", PlistPath: "/b.plist", Domain: launchd.DomainSystem, Executable: "/opt/b"},
+		{Label: "u", PlistPath: "/u.plist", Domain: launchd.DomainAgent, Executable: "/opt/u"},
+	}
+	by := func(pid int, path string) *process.Responsible { return &process.Responsible{PID: pid, Path: path} }
+	hosts := tree{
+		1:  {PID: 1, Path: "/sbin/launchd"},
+		10: {PID: 10, PPID: 1, Path: "/opt/a", Args: []string{"a"}, Coalition: 7, Responsible: by(10, "/opt/a")},
+		11: {PID: 11, PPID: 1, Path: "/opt/b", Args: []string{"b"}, Coalition: 8},
+		12: {PID: 12, PPID: 1, UID: 501, Path: "/opt/u", Args: []string{"u"}},
+		20: {PID: 20, PPID: 1, Path: "/bin/worker", Coalition: 9, Responsible: by(10, "/opt/a")},
+		21: {PID: 21, PPID: 1, Path: "/bin/worker", Coalition: 8, Responsible: by(10, "/opt/a")},
+		22: {PID: 22, PPID: 1, Path: "/opt/b", Args: []string{"b", "by hand"}, Responsible: by(10, "/opt/a")},
+		23: {PID: 23, PPID: 1, Path: "/opt/b", Args: []string{"b"}, Responsible: by(10, "/opt/a")},
+		24: {PID: 24, PPID: 1, Path: "/bin/worker", Coalition: 8, Responsible: by(24, "/bin/worker")},
+		25: {PID: 25, PPID: 1, Path: "/bin/worker", Coalition: 8},
+		26: {PID: 26, PPID: 1, Path: "/bin/worker", Coalition: 8, Responsible: by(1, "/sbin/launchd")},
+		27: {PID: 27, PPID: 1, Path: "/bin/worker", Coalition: 8, Responsible: by(99, "/opt/a")},
+		28: {PID: 28, PPID: 1, Path: "/bin/worker", Responsible: by(10, "/opt/other")},
+		29: {PID: 29, PPID: 1, Path: "/bin/worker", Responsible: by(20, "/bin/worker")},
+		30: {PID: 30, PPID: 1, UID: 0, Path: "/bin/worker", Responsible: by(12, "/opt/u")},
+		31: {PID: 31, PPID: 1, UID: 501, Path: "/bin/worker", Responsible: by(12, "/opt/u")},
+		32: {PID: 32, PPID: 1, UID: 70, Path: "/bin/worker", Responsible: by(10, "/opt/a")},
+	}
+	uid := func(string) (int, bool) { return 0, false }
+	all := tie(slices.Collect(maps.Values(hosts)), jobs, uid)
+	tied := map[int]string{}
+	for _, p := range all {
+		tied[p.PID] = strings.TrimSpace(p.Label + " " + p.Proof)
+	}
+	for _, c := range []struct {
+		what string
+		pid  int
+		want string
+	}{
+		{"a helper", 20, "a responsible"},
+		{"who answers for it comes before the tree that it is in", 21, "a responsible"},
+		{"and before its mere executable", 22, "a responsible"},
+		{"not before launchd's word", 23, "b parent"},
+		{"itself: the tree", 24, "b coalition"},
+		{"nobody known: the tree", 25, "b coalition"},
+		{"launchd answers for all: the tree", 26, "b coalition"},
+		{"one that is gone: the tree", 27, "b coalition"},
+		{"another program runs there by now", 28, ""},
+		{"who is no job itself", 29, ""},
+		{"a user's job is not root's", 30, ""},
+		{"the same user's", 31, "u responsible"},
+		{"root's job that gave up root", 32, "a responsible"},
+	} {
+		require.Equal(t, c.want, tied[c.pid], c.what)
+		x := &Index{ties: newTies(jobs, uid)}
+		x.ties.all([]process.Process{hosts[10], hosts[11], hosts[12]})
+		label, _, _ := strings.Cut(c.want, " ")
+		require.Equal(t, label, x.job(hosts[c.pid], hosts.get), "a flow's owner: %s", c.what)
 	}
 }
 

@@ -33,6 +33,8 @@ type Owner struct {
 	CDHash      string // of the executable, where its signature was looked at
 	Attribution string // how the owner was found; empty when it was not
 
+	Responsible *process.Responsible // macOS: who answers for it, such as the application behind a helper; nil when not known
+
 	code *process.CodeIdentity // what the kernel said of its signature when it was found; nil where there is no such kernel
 }
 

@@ -8,14 +8,14 @@ import (
 )
 
 var apple = slices.Concat([]entry{
-	{"afp", conformance.TCP, midstream, []uint16{548}, streams(2, dsiSize)},
-	{"airplay", conformance.UDP, midstream, []uint16{6001, 6002}, isAirPlayTiming},
-	{"ard", conformance.UDP, midstream, []uint16{3283}, datagrams(1, isRemoteDesktop)},
-	{"kdeconnect", conformance.UDP, midstream, []uint16{1716}, datagrams(1, isKDEConnect)},
-	{"homekit", conformance.TCP, start, nil, isHomeKit},
-	{"airplay", conformance.TCP, start, []uint16{7000}, isAirPlayPairing},
-	{"companion-link", conformance.TCP, start, nil, isCompanionLink},
-	{"natpmp", conformance.UDP, midstream, []uint16{5351}, isPortMapping},
+	{"afp", conformance.TCP, midstream, []uint16{548}, either(span(0, 1)), streams(2, dsiSize)},
+	{"airplay", conformance.UDP, midstream, []uint16{6001, 6002}, spoken(of("\x80")), isAirPlayTiming},
+	{"ard", conformance.UDP, midstream, []uint16{3283}, either(of("\x00")), datagrams(1, isRemoteDesktop)},
+	{"kdeconnect", conformance.UDP, midstream, []uint16{1716}, either(of("{")), datagrams(1, isKDEConnect)},
+	{"homekit", conformance.TCP, start, nil, starts{of("P"), of("H")}, isHomeKit},
+	{"airplay", conformance.TCP, start, []uint16{7000}, starts{of("P"), of("R")}, isAirPlayPairing},
+	{"companion-link", conformance.TCP, start, nil, starts{span(3, 6), span(1, 0x50).orNothing()}, isCompanionLink},
+	{"natpmp", conformance.UDP, midstream, []uint16{5351}, asked(of("\x00\x02")), isPortMapping},
 }, remote)
 
 // dsiSize wants AFP's session layer (Apple Filing Protocol Reference, DSI): direction, command, length and a reserved zero, 2^-60.

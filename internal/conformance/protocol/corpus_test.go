@@ -73,6 +73,7 @@ func recognized(t testing.TB, labels map[flowKey]label, found func(k flowKey, l 
 		last := map[*flow.Flow]string{}
 		table := flow.New(flow.Config{
 			Judge: func(f *flow.Flow, c *conformance.Conversation) conformance.Judgement {
+				checkIndex(t, c)
 				j, _ := Recognize(c, conformance.Options{})
 				last[f] = j.AppProtocol
 				return conformance.Judgement{}

@@ -8,17 +8,17 @@ import (
 )
 
 var db = []entry{
-	{"postgresql", conformance.TCP, start, []uint16{5432}, postgres},
-	{"mysql", conformance.TCP, start, []uint16{3306}, mysql},
-	{"mssql-tds", conformance.TCP, midstream, []uint16{1433}, tds},
-	{"oracle", conformance.TCP, start, []uint16{1521}, tns},
-	{"redis", conformance.TCP, start, []uint16{6379}, redis},
-	{"mongodb", conformance.TCP, start, []uint16{27017}, mongo},
-	{"kafka", conformance.TCP, midstream, []uint16{9092}, kafka},
-	{"cassandra", conformance.TCP, start, []uint16{9042, 7000}, cassandra},
-	{"amqp", conformance.TCP, midstream | turned, []uint16{5672}, amqp},
-	{"mqtt", conformance.TCP, midstream, []uint16{1883}, mqtt},
-	{"zabbix", conformance.TCP, midstream, []uint16{10050, 10051}, zabbix},
+	{"postgresql", conformance.TCP, start, []uint16{5432}, starts{of("\x00"), of("RENvSG").orNothing()}, postgres},
+	{"mysql", conformance.TCP, start, []uint16{3306}, starts{server: some}, mysql},
+	{"mssql-tds", conformance.TCP, midstream, []uint16{1433}, spoken(of("\x01\x02\x03\x04\x06\x07\x0e\x10\x11\x12")), tds},
+	{"oracle", conformance.TCP, start, []uint16{1521}, asked(some), tns},
+	{"redis", conformance.TCP, start, []uint16{6379}, starts{of("*"), plain.orNothing()}, redis},
+	{"mongodb", conformance.TCP, start, []uint16{27017}, asked(some), mongo},
+	{"kafka", conformance.TCP, midstream, []uint16{9092}, spoken(span(0, 6)), kafka},
+	{"cassandra", conformance.TCP, start, []uint16{9042, 7000}, asked(of("\x03\x04\x05\xca")), cassandra},
+	{"amqp", conformance.TCP, midstream | turned, []uint16{5672}, either(of("A\x01\x02\x03\x08")), amqp},
+	{"mqtt", conformance.TCP, midstream, []uint16{1883}, spoken(those(mqttKind)), mqtt},
+	{"zabbix", conformance.TCP, midstream, []uint16{10050, 10051}, either(of("Z")), zabbix},
 }
 
 // postgres is PostgreSQL's protocol 3 (its manual, "Message Formats"): a request for encryption, answered by one letter, or parameters

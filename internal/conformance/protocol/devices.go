@@ -8,12 +8,12 @@ import (
 
 // devices are what cars, sensors and lamps speak.
 var devices = []entry{
-	{"someip", conformance.UDP, midstream, []uint16{30490}, datagrams(1, isSOMEIP)},
-	{"rtps", conformance.UDP, midstream, []uint16{7400, 7410}, datagrams(1, isRTPS)},
-	{"coap", conformance.UDP, midstream, []uint16{5683}, isCoAP},
-	{"tuya", conformance.UDP, midstream, []uint16{6667}, datagrams(1, func(m []byte) bool { return tuyaSize(m) == len(m) })},
-	{"tuya", conformance.TCP, midstream, []uint16{6668}, streams(1, tuyaSize)},
-	{"tplink", conformance.UDP, midstream, []uint16{9999}, datagrams(1, isTPLink)},
+	{"someip", conformance.UDP, midstream, []uint16{30490}, anything, datagrams(1, isSOMEIP)},
+	{"rtps", conformance.UDP, midstream, []uint16{7400, 7410}, either(of("R")), datagrams(1, isRTPS)},
+	{"coap", conformance.UDP, midstream, []uint16{5683}, either(span(0x40, 0x7f)), isCoAP},
+	{"tuya", conformance.UDP, midstream, []uint16{6667}, either(of("\x00")), datagrams(1, func(m []byte) bool { return tuyaSize(m) == len(m) })},
+	{"tuya", conformance.TCP, midstream, []uint16{6668}, either(of("\x00")), streams(1, tuyaSize)},
+	{"tplink", conformance.UDP, midstream, []uint16{9999}, either(of("\xd0")), datagrams(1, isTPLink)},
 }
 
 // isCoAP wants CoAP (RFC 7252), also LwM2M: every datagram's options end where its payload starts, and an answer repeats the

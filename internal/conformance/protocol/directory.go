@@ -7,20 +7,20 @@ import (
 )
 
 var directory = []entry{
-	{"kerberos", conformance.TCP, midstream, []uint16{88}, kerberosStream},
-	{"kerberos", conformance.UDP, midstream, []uint16{88, 464}, kerberos},
-	{"ldap", conformance.TCP, start, []uint16{389, 3268}, ldap},
-	{"ldap", conformance.UDP, start, []uint16{389}, cldap},
-	{"smb", conformance.TCP, midstream, []uint16{445, 139}, smb},
-	{"dcerpc", conformance.TCP, midstream, []uint16{135}, dceRPC},
-	{"nfs", conformance.TCP, midstream, []uint16{2049}, func(v *view) bool { return sunStream(v, nfsProgram) }},
-	{"nfs", conformance.UDP, midstream, []uint16{2049}, func(v *view) bool { return sunDatagrams(v, nfsProgram) }},
-	{"rpc", conformance.TCP, midstream, []uint16{111}, func(v *view) bool { return sunStream(v, 0) }},
-	{"rpc", conformance.UDP, midstream, []uint16{111}, func(v *view) bool { return sunDatagrams(v, 0) }},
-	{"rdp", conformance.TCP, start, []uint16{3389}, rdp},
-	{"rdp", conformance.UDP, start | turned, []uint16{3389}, rdpDatagrams},
-	{"vnc", conformance.TCP, start, []uint16{5900, 5901}, vnc},
-	{"x11", conformance.TCP, start, []uint16{6000, 6001, 6010}, x11},
+	{"kerberos", conformance.TCP, midstream, []uint16{88}, anything, kerberosStream},
+	{"kerberos", conformance.UDP, midstream, []uint16{88, 464}, asked(some), kerberos},
+	{"ldap", conformance.TCP, start, []uint16{389, 3268}, spoken(of("\x30")), ldap},
+	{"ldap", conformance.UDP, start, []uint16{389}, spoken(of("\x30")), cldap},
+	{"smb", conformance.TCP, midstream, []uint16{445, 139}, either(of("\x00\x85")), smb},
+	{"dcerpc", conformance.TCP, midstream, []uint16{135}, either(of("\x05")), dceRPC},
+	{"nfs", conformance.TCP, midstream, []uint16{2049}, spoken(of("\x00\x01\x80\x81")), func(v *view) bool { return sunStream(v, nfsProgram) }},
+	{"nfs", conformance.UDP, midstream, []uint16{2049}, asked(some), func(v *view) bool { return sunDatagrams(v, nfsProgram) }},
+	{"rpc", conformance.TCP, midstream, []uint16{111}, spoken(of("\x00\x01\x80\x81")), func(v *view) bool { return sunStream(v, 0) }},
+	{"rpc", conformance.UDP, midstream, []uint16{111}, asked(some), func(v *view) bool { return sunDatagrams(v, 0) }},
+	{"rdp", conformance.TCP, start, []uint16{3389}, spoken(of("\x03")), rdp},
+	{"rdp", conformance.UDP, start | turned, []uint16{3389}, asked(some), rdpDatagrams},
+	{"vnc", conformance.TCP, start, []uint16{5900, 5901}, starts{of("R").orNothing(), of("R")}, vnc},
+	{"x11", conformance.TCP, start, []uint16{6000, 6001, 6010}, starts{of("lB"), span(0, 2).orNothing()}, x11},
 }
 
 // kerberos is Kerberos 5 (RFC 4120) over UDP: an application's tag, version 5, the same type once more, a length to the message's end.
@@ -34,10 +34,13 @@ func kerberos(v *view) bool {
 
 // kpasswd is a length, a version, and an AP message of the length that follows.
 func kpasswd(b []byte) bool {
-	r := read(b)
-	length, version, size := int(r.u16()), r.u16(), int(r.u16())
+	if len(b) < 6 || be16(b) != len(b) {
+		return false
+	}
+	r := read(b[2:])
+	version, size := r.u16(), int(r.u16())
 	ap := r.take(size)
-	return !r.short && length == len(b) && (version == 1 || version == 0xff80) && kerberosMessage(ap) == len(ap) && size > 0
+	return !r.short && (version == 1 || version == 0xff80) && kerberosMessage(ap) == len(ap) && size > 0
 }
 
 // kerberosMessage gives the length of the message that b starts with, which may be cut; -1 where it is none.
@@ -226,6 +229,9 @@ const (
 func sunCall(b []byte, program uint32) (id, kind uint32, ok bool) {
 	r := read(b)
 	id, kind = r.u32(), r.u32()
+	if kind > rpcReply {
+		return id, kind, false
+	}
 	if kind == rpcReply {
 		denied, flavour := r.u32(), r.u32()
 		return id, kind, !r.short && denied <= 1 && flavour <= 6

@@ -78,11 +78,16 @@ func dnsName(r *cursor, size int) bool {
 // error's header alone) need a question that they echo.
 func dnsConversation(v *view) bool {
 	asked, fits := dnsMessage(v.client.first())
-	answered, answers := dnsMessage(v.server.first())
-	if fits && asked.records == 0 {
-		fits = answers && asked.id == answered.id && answered.records > 0
+	if !fits {
+		return false
 	}
-	if !fits || !v.client.every(6, isDNS) {
+	if asked.records == 0 {
+		answered, answers := dnsMessage(v.server.first())
+		if !answers || asked.id != answered.id || answered.records == 0 {
+			return false
+		}
+	}
+	if !v.client.every(6, isDNS) {
 		return false
 	}
 	if len(v.server.first()) == 0 || v.server.every(6, isDNS) {

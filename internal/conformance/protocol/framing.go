@@ -40,6 +40,30 @@ func (v *view) count(is func(m []byte) bool) (s share) {
 	return s
 }
 
+// mostly says whether is knows a datagram of either direction at least, and all but one in eight.
+func (v *view) mostly(is func(m []byte) bool) bool {
+	s, all := share{}, v.looked()
+	for _, h := range v.sides() {
+		for i := range min(h.datagrams(), maxDatagrams) {
+			switch m, whole := h.datagram(i); {
+			case !whole:
+			case is(m):
+				s.known++
+			default:
+				if s.other++; s.lost(all) {
+					return false
+				}
+			}
+		}
+	}
+	return s.most(1)
+}
+
+// looked is how many datagrams are looked at.
+func (v *view) looked() int {
+	return min(v.client.datagrams(), maxDatagrams) + min(v.server.datagrams(), maxDatagrams)
+}
+
 // all says whether there are at least n datagrams, and is says yes to each.
 func (v *view) all(n int, is func(m []byte) bool) bool {
 	known := 0

@@ -7,17 +7,17 @@ import (
 )
 
 var games = []entry{
-	{"source_engine", conformance.UDP, midstream, []uint16{27015}, isSourceEngine},
-	{"quake", conformance.UDP, midstream, []uint16{27960, 26000}, isQuake},
-	{"steam", conformance.UDP, midstream, []uint16{27036}, datagrams(1, isSteamDiscovery)},
-	{"steam", conformance.TCP, start, []uint16{27017}, isSteamConnection},
-	{"raknet", conformance.UDP, midstream | turned, []uint16{19132}, isRakNet},
-	{"minecraft", conformance.TCP, start, []uint16{25565}, isMinecraft},
-	{"teamspeak", conformance.UDP, midstream, []uint16{9987}, isTeamSpeak},
-	{"netcode", conformance.UDP, midstream, []uint16{40000}, isNetcode},
-	{"photon", conformance.UDP, midstream, []uint16{5055, 5056}, isPhoton},
-	{"mumble", conformance.UDP, midstream, []uint16{64738}, isMumblePing},
-	{"worldofwarcraft", conformance.TCP, midstream | turned, []uint16{3724}, isWarcraft},
+	{"source_engine", conformance.UDP, midstream, []uint16{27015}, either(of("\xff\xfe")), isSourceEngine},
+	{"quake", conformance.UDP, midstream, []uint16{27960, 26000}, either(of("\xff")), isQuake},
+	{"steam", conformance.UDP, midstream, []uint16{27036}, either(of("\xff")), datagrams(1, isSteamDiscovery)},
+	{"steam", conformance.TCP, start, []uint16{27017}, starts{server: some}, isSteamConnection},
+	{"raknet", conformance.UDP, midstream | turned, []uint16{19132}, asked(some), isRakNet},
+	{"minecraft", conformance.TCP, start, []uint16{25565}, asked(span(7, 0xff)), isMinecraft},
+	{"teamspeak", conformance.UDP, midstream, []uint16{9987}, asked(of("T")), isTeamSpeak},
+	{"netcode", conformance.UDP, midstream, []uint16{40000}, asked(of("\x00")), isNetcode},
+	{"photon", conformance.UDP, midstream, []uint16{5055, 5056}, asked(some), isPhoton},
+	{"mumble", conformance.UDP, midstream, []uint16{64738}, starts{of("\x00"), some}, isMumblePing},
+	{"worldofwarcraft", conformance.TCP, midstream | turned, []uint16{3724}, asked(some), isWarcraft},
 }
 
 // connectionless is what queries of Quake's and its heirs' servers start with.
@@ -115,9 +115,9 @@ const rakNetMagic = "\x00\xff\xff\x00\xfe\xfe\xfe\xfe\xfd\xfd\xfd\xfd\x12\x34\x5
 // isRakNet wants RakNet's magic in the first datagram where its kind has it, 2^-128, and then nothing but frames, acknowledgements and more of the
 // magic.
 func isRakNet(v *view) bool {
-	return isRakNetOffline(v.client.first()) && v.count(func(m []byte) bool {
+	return isRakNetOffline(v.client.first()) && v.mostly(func(m []byte) bool {
 		return len(m) > 0 && m[0]&0x80 != 0 || isRakNetOffline(m)
-	}).most(1)
+	})
 }
 
 func isRakNetOffline(m []byte) bool {

@@ -50,8 +50,13 @@ func (h *head) field(l []byte) bool {
 		return printable(l)
 	}
 	i := bytes.IndexByte(l, ':')
-	if i <= 0 || !printable(l) || bytes.IndexByte(l[:i], ' ') >= 0 && i > 64 {
+	if i <= 0 || !printable(l) || i > 64 && bytes.IndexByte(l[:i], ' ') >= 0 {
 		return false
+	}
+	switch l[0] &^ 0x20 { // what the fields that matter begin with
+	case 'C', 'T', 'U', 'S':
+	default:
+		return true
 	}
 	value := bytes.TrimSpace(l[i+1:])
 	switch name := l[:i]; {
@@ -385,11 +390,10 @@ func (v *view) tunnels(client, server int) bool {
 	inner.Client, inner.Server = v.client.behind(client), v.server.behind(server)
 	if !v.inside {
 		var w views
-		w.look(&inner, true)
-		for i := range tcp.all {
-			if tcp.all[i].matches(&w) {
-				return true
-			}
+		may := tcp.index.candidates(&inner)
+		w.look(&inner, true, true)
+		if tcp.first(&w, &may, &mask{^uint64(0), ^uint64(0)}) != nil {
+			return true
 		}
 	}
 	return ascii(inner.Client.Data) && ascii(inner.Server.Data)

@@ -4,8 +4,8 @@ import "github.com/cipherlens/cipherlens/internal/conformance"
 
 // perf are the recognizers of measuring programs, which fill what they send with random bytes.
 var perf = []entry{
-	{name: "iperf", transport: conformance.TCP, ports: []uint16{5201}, match: isIperfTCP},
-	{name: "iperf", transport: conformance.UDP, ports: []uint16{5201}, match: isIperfUDP, when: turned},
+	{"iperf", conformance.TCP, start, []uint16{5201}, asked(span('a', 'z').or(span('2', '7'))), isIperfTCP},
+	{"iperf", conformance.UDP, turned, []uint16{5201}, asked(of("69")), isIperfUDP},
 }
 
 // isIperfTCP knows a connection of iperf3: the client opens each with the test's cookie, 36 characters of base32 and a zero (iperf_util.c,

@@ -7,22 +7,22 @@ import (
 )
 
 var mail = []entry{
-	{"smtp", conformance.TCP, start, []uint16{25, 587}, smtp},
-	{"ftp", conformance.TCP, start, []uint16{21}, ftp},
-	{"nntp", conformance.TCP, start, []uint16{119}, nntp},
-	{"pop3", conformance.TCP, start, []uint16{110}, pop3},
-	{"imap", conformance.TCP, start, []uint16{143}, imap},
-	{"irc", conformance.TCP, start, []uint16{6667}, irc},
-	{"xmpp", conformance.TCP, midstream, []uint16{5222, 5269}, xmpp},
-	{"telnet", conformance.TCP, start, []uint16{23}, telnet},
-	{"whois", conformance.TCP, start, []uint16{43}, whois},
-	{"git", conformance.TCP, start, []uint16{9418}, git},
-	{"rsync", conformance.TCP, start, []uint16{873}, rsync},
-	{"stomp", conformance.TCP, start, []uint16{61613}, stomp},
-	{"nats", conformance.TCP, start, []uint16{4222}, nats},
-	{"munin", conformance.TCP, start, []uint16{4949}, munin},
-	{"checkmk", conformance.TCP, start, []uint16{6556}, checkmk},
-	{"bjnp", conformance.UDP, midstream, []uint16{8611, 8612}, bjnp},
+	{"smtp", conformance.TCP, start, []uint16{25, 587}, starts{fold("EHL").orNothing(), plain}, smtp},
+	{"ftp", conformance.TCP, start, []uint16{21}, starts{fold("UAFSOCHQN").orNothing(), plain}, ftp},
+	{"nntp", conformance.TCP, start, []uint16{119}, starts{fold("MCLGAXIHDPSB"), of("2")}, nntp},
+	{"pop3", conformance.TCP, start, []uint16{110}, starts{fold("UCASQNP").orNothing(), of("+-")}, pop3},
+	{"imap", conformance.TCP, start, []uint16{143}, starts{plain.orNothing(), of("*")}, imap},
+	{"irc", conformance.TCP, start, []uint16{6667}, starts{fold("NUPCSW"), of(":").or(fold("NPEAC")).orNothing()}, irc},
+	{"xmpp", conformance.TCP, midstream, []uint16{5222, 5269}, either(of("< \r\n\t")), xmpp},
+	{"telnet", conformance.TCP, start, []uint16{23}, either(those(func(x byte) bool { return x < 0x80 || x == 0xff })), telnet},
+	{"whois", conformance.TCP, onPort, []uint16{43}, starts{plain, plain}, whois},
+	{"git", conformance.TCP, start, []uint16{9418}, starts{hexadecimal, hexadecimal.orNothing()}, git},
+	{"rsync", conformance.TCP, start, []uint16{873}, either(of("@")), rsync},
+	{"stomp", conformance.TCP, start, []uint16{61613}, starts{of("CS"), of("CE").orNothing()}, stomp},
+	{"nats", conformance.TCP, start, []uint16{4222}, starts{of("CP").orNothing(), of("I")}, nats},
+	{"munin", conformance.TCP, start, []uint16{4949}, starts{fold("CLNFVQ").orNothing(), of("#")}, munin},
+	{"checkmk", conformance.TCP, start, []uint16{6556}, starts{server: of("<")}, checkmk},
+	{"bjnp", conformance.UDP, midstream, []uint16{8611, 8612}, spoken(of("BM")), bjnp},
 }
 
 // oneOf says whether l starts with one of the words, which are in upper case, in any case.
@@ -167,6 +167,9 @@ func xmppSide(v *view, s side) bool {
 // telnet is Telnet's negotiation of options (RFC 854, RFC 1143): at least two commands with options that exist, in both directions together.
 // Two: 2^-32.
 func telnet(v *view) bool {
+	if bytes.IndexByte(telnetStart(v.client.data), 0xff) < 0 && bytes.IndexByte(telnetStart(v.server.data), 0xff) < 0 {
+		return false
+	}
 	n, ok := telnetCommands(v.client.data)
 	m, fits := telnetCommands(v.server.data)
 	return ok && fits && n+m >= 2
@@ -174,7 +177,7 @@ func telnet(v *view) bool {
 
 // telnetCommands counts the commands in the first bytes; not ok where a command is none, or what is between them is not a terminal's.
 func telnetCommands(b []byte) (n int, ok bool) {
-	r := read(b[:min(len(b), 256)])
+	r := read(telnetStart(b))
 	for r.left() > 0 {
 		x := r.u8()
 		if x != 0xff {
@@ -203,6 +206,9 @@ func telnetCommands(b []byte) (n int, ok bool) {
 	}
 	return n, true
 }
+
+// telnetStart is as much of a direction as is looked at.
+func telnetStart(b []byte) []byte { return b[:min(len(b), 256)] }
 
 // telnetOption says whether an option is assigned or in use.
 func telnetOption(x uint8) bool {

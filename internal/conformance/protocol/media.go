@@ -4,16 +4,19 @@ import "github.com/cipherlens/cipherlens/internal/conformance"
 
 // media are RTP and what is made of it.
 var media = []entry{
-	{"zoom", conformance.UDP, midstream, []uint16{8801}, isZoom},
-	{"rtp", conformance.UDP, midstream, nil, isRTP},
-	{"rtcp", conformance.UDP, midstream, nil, isRTCP},
-	{"discord", conformance.UDP, midstream, nil, isDiscord},
+	{"zoom", conformance.UDP, midstream, []uint16{8801}, anything, isZoom},
+	{"rtp", conformance.UDP, midstream, nil, anything, isRTP},
+	{"rtcp", conformance.UDP, midstream, nil, either(span(0x80, 0xbf)), isRTCP},
+	{"discord", conformance.UDP, midstream, nil, either(of("\x00\x13").or(span(0x80, 0xbf))), isDiscord},
 }
 
 // isRTP wants media of RTP (RFC 3550), encrypted or not, behind the same few bytes in every packet: version, a source that stays, and
 // a sequence number that counts up. Each packet after the first of its source and direction has 32 bits of source and 10 of
 // sequence number; three are wanted. What is not RTP may be STUN, RTCP or one datagram in eight.
 func isRTP(v *view) bool {
+	if v.looked() < 3 {
+		return false
+	}
 	for _, at := range rtpOffsets {
 		if rtpAt(v, at) {
 			return true
@@ -26,7 +29,7 @@ func isRTP(v *view) bool {
 var rtpOffsets = [...]int{0, 4}
 
 func rtpAt(v *view, at int) bool {
-	s, all := share{}, min(v.client.datagrams(), maxDatagrams)+min(v.server.datagrams(), maxDatagrams)
+	s, all := share{}, v.looked()
 	for _, h := range v.sides() {
 		sources := rtpSources{}
 		for m := range h.each {
@@ -169,6 +172,9 @@ func isZoom(v *view) bool {
 		return true
 	}
 	known := 0
+	if v.looked() < 4 {
+		return false
+	}
 	for _, h := range v.sides() {
 		sources := rtpSources{}
 		for m := range h.each {

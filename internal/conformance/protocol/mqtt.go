@@ -72,6 +72,20 @@ func mqttPackets(s side) (seen mqttSeen, ok bool) {
 	return seen, true
 }
 
+// mqttKind says whether a packet may begin with x: its kind, and the flags that this has.
+func mqttKind(x byte) bool {
+	switch flags := x & 0xf; x >> 4 {
+	case 0:
+		return false
+	case 3:
+		return flags&6 != 6
+	case 6, 8, 10:
+		return flags == 2
+	default:
+		return flags == 0
+	}
+}
+
 // mqttNamed reads CONNECT's protocol name, version, flags, and the client's name of text.
 func mqttNamed(b *cursor) bool {
 	name := b.take(int(b.u16()))

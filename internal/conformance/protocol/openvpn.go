@@ -3,8 +3,6 @@ package protocol
 import (
 	"bytes"
 	"slices"
-
-	"github.com/cipherlens/cipherlens/internal/conformance"
 )
 
 // Opcodes of OpenVPN (ssl_pkt.h), in the upper five bits of a packet's first byte; the lower three are the key's number.
@@ -20,20 +18,30 @@ const (
 	openVPNWrapped     = 11
 )
 
-// isOpenVPN wants the resets that start a session and nothing but known opcodes after them, or data whose packet numbers count up.
-func isOpenVPN(v *view) bool {
-	stream := v.c.Transport == conformance.TCP
+// isOpenVPNSession wants the resets that start a session and nothing but known opcodes after them, or sealed control packets.
+func isOpenVPNSession(v *view) bool {
+	return isOpenVPNControl(&v.client, &v.server, false)
+}
+
+// isOpenVPNClientData wants data of the client whose packet numbers count up.
+func isOpenVPNClientData(v *view) bool { return isOpenVPNData(&v.client, false) }
+
+// isOpenVPNStream wants any of these in TCP.
+func isOpenVPNStream(v *view) bool {
 	a, b := &v.client, &v.server
-	return isOpenVPNStart(a, b, stream) || isOpenVPNStart(b, a, stream) || isOpenVPNData(a, stream) || isOpenVPNData(b, stream) ||
-		isOpenVPNSealed(a, b, stream)
+	if len(a.openVPNPacket(true, 0)) == 0 && len(b.openVPNPacket(true, 0)) == 0 {
+		return false
+	}
+	return isOpenVPNControl(a, b, true) || isOpenVPNData(a, true) || isOpenVPNData(b, true)
 }
 
-// isOpenVPNSealed knows the control packets of tls-crypt without the resets before them: either direction has three of one session (64
+func isOpenVPNControl(a, b *side, stream bool) bool {
+	return a.openVPNOpcodes(stream) && b.openVPNOpcodes(stream) &&
+		(isOpenVPNStart(a, b, stream) || isOpenVPNStart(b, a, stream) || a.openVPNSealed(stream) || b.openVPNSealed(stream))
+}
+
+// openVPNSealed knows the control packets of tls-crypt without the resets before them: a direction has three of one session (64
 // bits), whose numbers are small and whose times are sane and at most an hour apart (some 40 bits each).
-func isOpenVPNSealed(a, b *side, stream bool) bool {
-	return a.openVPNOpcodes(stream) && b.openVPNOpcodes(stream) && (a.openVPNSealed(stream) || b.openVPNSealed(stream))
-}
-
 func (h *side) openVPNSealed(stream bool) bool {
 	const least, hour = 3, 3600
 	n, since := 0, uint32(0)
@@ -61,7 +69,7 @@ func saneTime(seconds uint32) bool { return seconds > 1_300_000_000 && seconds <
 // (64 bits), or both have to be of tls-crypt (39 bits each) within a day of each other. One alone has 40 bits or more.
 func isOpenVPNStart(client, server *side, stream bool) bool {
 	c, s := client.openVPNPacket(stream, 0), server.openVPNPacket(stream, 0)
-	if len(c) == 0 && len(s) == 0 || !client.openVPNOpcodes(stream) || !server.openVPNOpcodes(stream) {
+	if len(c) == 0 && len(s) == 0 {
 		return false
 	}
 	asks := isOpenVPNReset(c, openVPNClientReset) || isOpenVPNReset(c, openVPNClientV3)
@@ -111,6 +119,12 @@ func (h *side) openVPNOpcodes(stream bool) bool {
 	}
 	return true
 }
+
+// What control packets and data begin with.
+var (
+	openVPNOpcode = span(openVPNSoftReset<<3, openVPNWrapped<<3|7)
+	openVPNData   = span(openVPNDataV1<<3, openVPNDataV1<<3|7).or(span(openVPNDataV2<<3, openVPNDataV2<<3|7))
+)
 
 // isOpenVPNData wants at least five packets of data in a row whose opcode, key and peer stay and whose number counts up: 20 bits each.
 // The 16 bytes of authentication after the number have to vary: constants there are another protocol's header.

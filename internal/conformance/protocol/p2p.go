@@ -9,20 +9,20 @@ import (
 )
 
 var p2p = []entry{
-	{"bittorrent", conformance.TCP, midstream | turned, []uint16{6881}, isBitTorrent},
-	{"bittorrent", conformance.UDP, midstream, []uint16{6881, 51413}, isDHT},
-	{"bittorrent", conformance.UDP, midstream, []uint16{6881, 51413}, isUTP},
-	{"bittorrent", conformance.UDP, midstream, []uint16{6771, 6969, 1337, 80}, isBitTorrentHelper},
-	{"gnutella", conformance.TCP, turned, []uint16{6346}, isGnutella},
-	{"gnutella", conformance.UDP, midstream, []uint16{6346}, datagrams(1, isGnutellaDatagram)},
-	{"edonkey", conformance.TCP, turned, []uint16{4662}, isEDonkey},
-	{"syncthing", conformance.UDP, midstream, []uint16{21027}, datagrams(1, isSyncthing)},
-	{"libp2p", conformance.TCP, start, []uint16{4001}, isMultistream},
-	{"bitcoin", conformance.TCP, midstream, []uint16{8333}, isBitcoin},
-	{"ethereum", conformance.UDP, midstream, []uint16{30303}, datagrams(1, isEthereumDiscovery)},
-	{"stratum", conformance.TCP, start, []uint16{3333, 4444, 14444}, isStratum},
-	{"monero", conformance.TCP, start, []uint16{18080}, streams(1, levinSize)},
-	{"spotify", conformance.UDP, midstream, []uint16{57621}, datagrams(1, isSpotify)},
+	{"bittorrent", conformance.TCP, midstream | turned, []uint16{6881}, asked(of("\x13")), isBitTorrent},
+	{"bittorrent", conformance.UDP, midstream, []uint16{6881, 51413}, either(of("d\x01\x11\x21\x31\x41")), isDHT},
+	{"bittorrent", conformance.UDP, midstream, []uint16{6881, 51413}, either(of("\x01\x11\x21\x31\x41")), isUTP},
+	{"bittorrent", conformance.UDP, midstream, []uint16{6771, 6969, 1337, 80}, asked(of("B\x00")), isBitTorrentHelper},
+	{"gnutella", conformance.TCP, turned, []uint16{6346}, spoken(of("G")), isGnutella},
+	{"gnutella", conformance.UDP, midstream, []uint16{6346}, anything, datagrams(1, isGnutellaDatagram)},
+	{"edonkey", conformance.TCP, turned, []uint16{4662}, starts{of("\xe3"), of("\xe3\xc5\xd4").orNothing()}, isEDonkey},
+	{"syncthing", conformance.UDP, midstream, []uint16{21027}, either(of("\x2e")), datagrams(1, isSyncthing)},
+	{"libp2p", conformance.TCP, start, []uint16{4001}, either(of("\x13")), isMultistream},
+	{"bitcoin", conformance.TCP, midstream, []uint16{8333}, anything, isBitcoin},
+	{"ethereum", conformance.UDP, midstream, []uint16{30303}, anything, datagrams(1, isEthereumDiscovery)},
+	{"stratum", conformance.TCP, start, []uint16{3333, 4444, 14444}, asked(of("{")), isStratum},
+	{"monero", conformance.TCP, start, []uint16{18080}, either(of("\x01")), streams(1, levinSize)},
+	{"spotify", conformance.UDP, midstream, []uint16{57621}, either(of("S")), datagrams(1, isSpotify)},
 }
 
 const bitTorrentMagic = "\x13BitTorrent protocol"

@@ -18,6 +18,7 @@ type entry struct {
 	transport uint8    // conformance.TCP or conformance.UDP
 	when      needs    // what must have been seen to ask match at all
 	ports     []uint16 // where it usually is: asked first there, and accepted nowhere for that reason
+	from      starts   // what it begins with: not asked where that is not so
 	match     func(v *view) bool
 }
 
@@ -28,6 +29,7 @@ const (
 	start     needs = 0         // the start of the flow; the client is who opened it
 	midstream needs = 1 << iota // works from anywhere
 	turned                      // asked with the directions exchanged as well: either side may send first
+	onPort                      // accepts nothing where neither port is one of its own
 )
 
 // themes are all recognizers, in the order in which they are asked where no port hints at one.
@@ -35,8 +37,9 @@ var themes = slices.Concat(web, ssh, names, mail, db, directory, vpn, voice, p2p
 
 // registry are the recognizers of one transport.
 type registry struct {
-	all    []entry
-	byPort map[uint16][]entry
+	all   []entry
+	index index
+	ports ports
 }
 
 // Filled by init, because a recognizer may ask the registry what a tunnel carries.
@@ -45,16 +48,22 @@ var tcp, udp registry
 func init() { tcp, udp = register(conformance.TCP), register(conformance.UDP) }
 
 func register(transport uint8) registry {
-	r := registry{byPort: map[uint16][]entry{}}
+	var r registry
+	byPort := map[uint16]mask{}
 	for _, e := range themes {
 		if e.transport != transport {
 			continue
 		}
+		at := len(r.all)
 		r.all = append(r.all, e)
+		r.index.add(at, &e)
 		for _, p := range e.ports {
-			r.byPort[p] = append(r.byPort[p], e)
+			m := byPort[p]
+			m.add(at)
+			byPort[p] = m
 		}
 	}
+	r.ports = newPorts(byPort)
 	return r
 }
 
@@ -71,24 +80,32 @@ func Recognize(c *conformance.Conversation, _ conformance.Options) (conformance.
 	} else if c.Transport != conformance.UDP {
 		return conformance.Judgement{}, false
 	}
+	may := r.index.candidates(c)
+	if may.none() {
+		return conformance.Judgement{}, false
+	}
 	v := kept.Get().(*views)
 	defer kept.Put(v)
-	v.look(c, false)
-	for _, list := range [...][]entry{r.byPort[c.ServerPort], r.byPort[c.ClientPort], r.all} {
-		for i := range list {
-			if list[i].matches(v) {
-				return judgement(c, list[i].name), true
-			}
+	v.look(c, false, may.turned != mask{})
+	server, client := r.ports.entries(c.ServerPort), r.ports.entries(c.ClientPort)
+	for _, list := range [...]mask{server, client.not(&server), r.index.anyPort.not(&server).not(&client)} {
+		if e := r.first(v, &may, &list); e != nil {
+			return judgement(c, e.name), true
 		}
 	}
 	return conformance.Judgement{}, false
 }
 
-func (e *entry) matches(v *views) bool {
-	if !v.straight.c.StartSeen && e.when&midstream == 0 {
-		return false
+// first is the first entry of list that may match and does; nil where there is none.
+func (r *registry) first(v *views, may *candidates, list *mask) *entry {
+	straight, turned := may.straight.and(list), may.turned.and(list)
+	for i := range straight.or(&turned).each {
+		e := &r.all[i]
+		if straight.has(i) && e.match(&v.straight) || turned.has(i) && e.match(&v.turned) {
+			return e
+		}
 	}
-	return e.match(&v.straight) || e.when&turned != 0 && e.match(&v.turned)
+	return nil
 }
 
 func judgement(c *conformance.Conversation, name string) conformance.Judgement {

@@ -8,12 +8,12 @@ import (
 
 // records are hospitals, exchanges, messages between operators, and what steers switches and storage.
 var records = []entry{
-	{"hl7", conformance.TCP, midstream, []uint16{2575}, streams(1, hl7Size)},
-	{"dicom", conformance.TCP, start, []uint16{104, 11112}, isDICOM},
-	{"fix", conformance.TCP, midstream, nil, streams(1, fixSize)},
-	{"smpp", conformance.TCP, midstream, []uint16{2775}, streams(1, smppSize)},
-	{"openflow", conformance.TCP, start, []uint16{6653, 6633}, isOpenFlow},
-	{"ceph", conformance.TCP, start, []uint16{6789, 3300}, isCeph},
+	{"hl7", conformance.TCP, midstream, []uint16{2575}, either(of("\x0b")), streams(1, hl7Size)},
+	{"dicom", conformance.TCP, start, []uint16{104, 11112}, starts{of("\x01"), span(1, 7).orNothing()}, isDICOM},
+	{"fix", conformance.TCP, midstream, nil, either(of("8")), streams(1, fixSize)},
+	{"smpp", conformance.TCP, midstream, []uint16{2775}, either(of("\x00")), streams(1, smppSize)},
+	{"openflow", conformance.TCP, start, []uint16{6653, 6633}, starts{span(1, 6), span(1, 6)}, isOpenFlow},
+	{"ceph", conformance.TCP, start, []uint16{6789, 3300}, starts{of("c"), of("c")}, isCeph},
 }
 
 // hl7Size wants HL7 version 2 in its minimal frame (MLLP): a vertical tab, the header segment, and text up to the frame's end.

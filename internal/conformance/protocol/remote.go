@@ -9,18 +9,18 @@ import (
 
 // remote are remote control, monitoring and file systems of their own framing.
 var remote = []entry{
-	{"teamviewer", conformance.TCP, start, []uint16{5938}, isTeamViewer},
-	{"mosh", conformance.UDP, midstream, []uint16{60001}, isMosh},
-	{"nomachine", conformance.TCP, midstream | turned, []uint16{4000}, isNoMachine},
-	{"citrix", conformance.TCP, start, []uint16{1494}, isCitrix},
-	{"xdmcp", conformance.UDP, midstream, []uint16{177}, datagrams(1, isXDMCP)},
-	{"ipmi", conformance.UDP, midstream, []uint16{623}, datagrams(1, isIPMI)},
-	{"rx", conformance.UDP, midstream, []uint16{7000, 7001, 7002, 7003}, isRx},
-	{"roughtime", conformance.UDP, midstream, []uint16{2002, 2003}, isRoughtime},
-	{"collectd", conformance.UDP, midstream, []uint16{25826}, datagrams(1, isCollectd)},
-	{"sflow", conformance.UDP, midstream, []uint16{6343}, datagrams(1, isSFlow)},
-	{"netflow", conformance.UDP, midstream, []uint16{2055, 2057, 4739, 9995, 9996}, datagrams(1, isNetFlow)},
-	{"pfcp", conformance.UDP, midstream, []uint16{8805}, datagrams(1, isPFCP)},
+	{"teamviewer", conformance.TCP, start, []uint16{5938}, starts{of("\x17"), of("\x17\x11").orNothing()}, isTeamViewer},
+	{"mosh", conformance.UDP, midstream, []uint16{60001}, spoken(of("\x00\x80")), isMosh},
+	{"nomachine", conformance.TCP, midstream | turned, []uint16{4000}, asked(of("N")), isNoMachine},
+	{"citrix", conformance.TCP, start, []uint16{1494}, starts{of("\x7f"), of("\x7f")}, isCitrix},
+	{"xdmcp", conformance.UDP, midstream, []uint16{177}, either(of("\x00")), datagrams(1, isXDMCP)},
+	{"ipmi", conformance.UDP, midstream, []uint16{623}, either(of("\x06")), datagrams(1, isIPMI)},
+	{"rx", conformance.UDP, midstream, []uint16{7000, 7001, 7002, 7003}, starts{some, some}, isRx},
+	{"roughtime", conformance.UDP, midstream, []uint16{2002, 2003}, asked(of("R").or(span(1, 16))), isRoughtime},
+	{"collectd", conformance.UDP, midstream, []uint16{25826}, either(of("\x00\x02")), datagrams(1, isCollectd)},
+	{"sflow", conformance.UDP, midstream, []uint16{6343}, either(of("\x00")), datagrams(1, isSFlow)},
+	{"netflow", conformance.UDP, midstream, []uint16{2055, 2057, 4739, 9995, 9996}, either(of("\x00")), datagrams(1, isNetFlow)},
+	{"pfcp", conformance.UDP, midstream, []uint16{8805}, either(span(0x20, 0x27)), datagrams(1, isPFCP)},
 }
 
 // isTeamViewer wants messages of TeamViewer: magic, command and a length that leads to the next one, at least two of them: 2^-32.

@@ -7,7 +7,7 @@ import (
 )
 
 var ssh = []entry{
-	{"ssh", conformance.TCP, midstream, []uint16{22}, secureShell},
+	{"ssh", conformance.TCP, midstream, []uint16{22}, either(plain), secureShell},
 }
 
 // secureShell is SSH (RFC 4253): each side's identification, then its key exchange packet with name lists that fill it, or

@@ -1,6 +1,9 @@
 package protocol
 
-import "bytes"
+import (
+	"bytes"
+	"encoding/binary"
+)
 
 // maxLine bounds a line of a text protocol, in bytes.
 const maxLine = 8 << 10
@@ -18,8 +21,20 @@ func line(b []byte) (l, rest []byte, ok bool) {
 	return l, rest, true
 }
 
+// ones has each byte 1.
+const ones = ^uint64(0) / 255
+
+// noControl says whether none of eight bytes is below ' ' or 0x7f (S. E. Anderson, Bit Twiddling Hacks, "Determine if a word has a byte less
+// than n" and "a zero byte").
+func noControl(x uint64) bool {
+	del := x ^ ones*0x7f
+	return ((x-ones*' ')&^x|(del-ones)&^del)&(ones<<7) == 0
+}
+
 // printable says whether b has no control characters but tab, CR and LF.
 func printable(b []byte) bool {
+	for ; len(b) >= 8 && noControl(binary.LittleEndian.Uint64(b)); b = b[8:] {
+	}
 	for _, x := range b {
 		if x < ' ' && x != '\t' && x != '\r' && x != '\n' || x == 0x7f {
 			return false
@@ -42,6 +57,12 @@ func mostlyPrintable(b []byte) bool {
 
 // ascii says whether b is all printable ASCII, tab, CR and LF.
 func ascii(b []byte) bool {
+	for len(b) >= 8 {
+		if x := binary.LittleEndian.Uint64(b); x&(ones<<7) != 0 || !noControl(x) {
+			break
+		}
+		b = b[8:]
+	}
 	for _, x := range b {
 		if x >= 0x7f || x < ' ' && x != '\t' && x != '\r' && x != '\n' {
 			return false

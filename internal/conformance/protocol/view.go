@@ -21,11 +21,13 @@ type views struct{ straight, turned view }
 // kept are views that are not in use, so that asking costs no allocation.
 var kept = sync.Pool{New: func() any { return new(views) }}
 
-// look makes v the views of c.
-func (v *views) look(c *conformance.Conversation, inside bool) {
+// look makes v the views of c; the one with the directions exchanged only where that is wanted.
+func (v *views) look(c *conformance.Conversation, inside, turned bool) {
 	a, b := newSide(c, &c.Client), newSide(c, &c.Server)
 	v.straight = view{c: c, client: a, server: b, clientPort: c.ClientPort, serverPort: c.ServerPort, inside: inside}
-	v.turned = view{c: c, client: b, server: a, clientPort: c.ServerPort, serverPort: c.ClientPort, inside: inside}
+	if turned {
+		v.turned = view{c: c, client: b, server: a, clientPort: c.ServerPort, serverPort: c.ClientPort, inside: inside}
+	}
 }
 
 // port says whether one of the two ports is p.

@@ -9,17 +9,17 @@ import (
 )
 
 var voice = slices.Concat([]entry{
-	{"turn", conformance.UDP, midstream, []uint16{3478}, isTURN},
-	{"turn", conformance.TCP, midstream, []uint16{3478}, isTURN},
-	{"stun", conformance.UDP, midstream, []uint16{3478, 19302}, isSTUNFlow},
-	{"stun", conformance.TCP, midstream, []uint16{3478}, isSTUNFlow},
-	{"iax", conformance.UDP, midstream, []uint16{4569}, isIAX},
-	{"skinny", conformance.TCP, start, []uint16{2000}, streams(2, skinnySize)},
-	{"mgcp", conformance.UDP, midstream, []uint16{2427, 2727}, datagrams(1, isMGCP)},
-	{"diameter", conformance.TCP, start, []uint16{3868}, streams(1, diameterSize)},
-	{"h323", conformance.TCP, start, []uint16{1720}, isH323},
-	{"sip", conformance.UDP, midstream, []uint16{5060}, isSIPFlow},
-	{"sip", conformance.TCP, start, []uint16{5060}, isSIPFlow},
+	{"turn", conformance.UDP, midstream, []uint16{3478}, anything, isTURN},
+	{"turn", conformance.TCP, midstream, []uint16{3478}, anything, isTURN},
+	{"stun", conformance.UDP, midstream, []uint16{3478, 19302}, anything, isSTUNFlow},
+	{"stun", conformance.TCP, midstream, []uint16{3478}, anything, isSTUNFlow},
+	{"iax", conformance.UDP, midstream, []uint16{4569}, asked(span(0x80, 0xff)), isIAX},
+	{"skinny", conformance.TCP, start, []uint16{2000}, anything, streams(2, skinnySize)},
+	{"mgcp", conformance.UDP, midstream, []uint16{2427, 2727}, either(of("ECMDRNA0123456789")), datagrams(1, isMGCP)},
+	{"diameter", conformance.TCP, start, []uint16{3868}, either(of("\x01")), streams(1, diameterSize)},
+	{"h323", conformance.TCP, start, []uint16{1720}, either(of("\x03")), isH323},
+	{"sip", conformance.UDP, midstream, []uint16{5060}, anything, isSIPFlow},
+	{"sip", conformance.TCP, start, []uint16{5060}, anything, isSIPFlow},
 }, media)
 
 const stunCookie = 0x2112a442
@@ -73,11 +73,10 @@ func isSTUNFlow(v *view) bool {
 	if v.c.Transport == conformance.TCP {
 		return isSTUNStream(v)
 	}
-	s := v.count(isSTUN)
-	if s.known == 0 {
-		return isClassicSTUNFlow(v)
+	if !v.mostly(isBesideSTUN) {
+		return false
 	}
-	return s.other == 0 || v.count(isBesideSTUN).most(1)
+	return v.count(isSTUN).known > 0 || isClassicSTUNFlow(v)
 }
 
 // isBesideSTUN says whether a datagram may share STUN's port; only the length of a channel's data and of a record are proof.
@@ -282,10 +281,13 @@ func isSIPFlow(v *view) bool {
 	if !isSIP(v.client.data) && !isSIP(v.server.data) {
 		return false
 	}
-	return v.c.Transport == conformance.TCP || v.count(func(m []byte) bool { return isSIP(m) || len(m) <= 4 || isText(m) }).most(1)
+	return v.c.Transport == conformance.TCP || v.mostly(func(m []byte) bool { return isSIP(m) || len(m) <= 4 || isText(m) })
 }
 
 func isSIP(b []byte) bool {
+	if len(b) == 0 || b[0] != 0 && !isText(b[:1]) {
+		return false
+	}
 	b = bytes.TrimLeft(b[:min(len(b), 2048)], "\r\n\x00") // keepalives
 	if len(b) == 0 || !isText(b[:1]) {
 		return false

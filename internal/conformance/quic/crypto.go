@@ -1,5 +1,7 @@
 package quic
 
+import "encoding/binary"
+
 // Frame types of Initial packets (RFC 9000 section 12.4, 19).
 const (
 	framePadding = 0x00
@@ -77,7 +79,9 @@ func (c *cryptoStream) readFrames(p []byte) bool {
 		}
 		off = next
 		switch typ {
-		case framePadding, framePing:
+		case framePadding:
+			off = endOfPadding(p, off)
+		case framePing:
 		case frameACK, frameACKECN:
 			if off, ok = skipACK(p, off, typ == frameACKECN); !ok {
 				return false
@@ -100,6 +104,17 @@ func (c *cryptoStream) readFrames(p []byte) bool {
 		}
 	}
 	return true
+}
+
+// endOfPadding is where the zeros from off on end: a client's Initial packet is mostly padding.
+func endOfPadding(p []byte, off int) int {
+	for len(p)-off >= 8 && binary.LittleEndian.Uint64(p[off:]) == 0 {
+		off += 8
+	}
+	for off < len(p) && p[off] == framePadding {
+		off++
+	}
+	return off
 }
 
 // skipACK returns the end of an ACK frame's body (RFC 9000 section 19.3).

@@ -64,17 +64,47 @@ type keys struct {
 	hp   cipher.Block
 }
 
-// initialKeys derives one side's keys from the connection id that the client first addressed (RFC 9001 section 5.2).
-func initialKeys(version uint32, dcid []byte, client bool) (keys, bool) {
+// derivation is what follows from a connection id that the client first addressed: the initial secret, and each side's keys as they are
+// asked for.
+type derivation struct {
+	id             []byte
+	version        uint32 // that the rest is for, 0 before
+	known          bool   // the version's salt is
+	initial        [sha256.Size]byte
+	client, server *keys
+}
+
+// keys are one side's; ok is false for versions whose salt is not known.
+func (d *derivation) keys(version uint32, client bool) (k *keys, ok bool) {
+	if d.version != version {
+		*d = derivation{id: d.id, version: version}
+		d.initial, d.known = initialSecret(version, d.id)
+	}
+	if !d.known {
+		return nil, false
+	}
+	side, label := &d.server, "server in"
+	if client {
+		side, label = &d.client, "client in"
+	}
+	if *side == nil {
+		*side = sideKeys(version, d.initial, label)
+	}
+	return *side, *side != nil
+}
+
+// initialSecret is extracted from the connection id that the client first addressed (RFC 9001 section 5.2).
+func initialSecret(version uint32, dcid []byte) (secret [sha256.Size]byte, ok bool) {
 	s, ok := salt(version)
 	if !ok {
-		return keys{}, false
+		return secret, false
 	}
-	initial := mac(s, dcid) // HKDF-Extract (RFC 5869 section 2.2)
-	label, key, iv, hp := "server in", "quic key", "quic iv", "quic hp"
-	if client {
-		label = "client in"
-	}
+	return mac(s, dcid), true // HKDF-Extract (RFC 5869 section 2.2)
+}
+
+// sideKeys derives the keys of the side with that label (RFC 9001 section 5.2), nil if there are none.
+func sideKeys(version uint32, initial [sha256.Size]byte, label string) *keys {
+	key, iv, hp := "quic key", "quic iv", "quic hp"
 	if version == version2 {
 		key, iv, hp = "quicv2 key", "quicv2 iv", "quicv2 hp"
 	}
@@ -82,14 +112,17 @@ func initialKeys(version uint32, dcid []byte, client bool) (keys, bool) {
 	sealing, nonce, protecting := expand(secret, key, 16), expand(secret, iv, 12), expand(secret, hp, 16)
 	block, err := aes.NewCipher(sealing[:16])
 	if err != nil {
-		return keys{}, false
+		return nil
 	}
 	aead, err := cipher.NewGCM(block)
 	if err != nil {
-		return keys{}, false
+		return nil
 	}
 	mask, err := aes.NewCipher(protecting[:16])
-	return keys{aead: aead, iv: [12]byte(nonce[:12]), hp: mask}, err == nil
+	if err != nil {
+		return nil
+	}
+	return &keys{aead: aead, iv: [12]byte(nonce[:12]), hp: mask}
 }
 
 // expand is HKDF-Expand-Label with an empty context (RFC 8446 section 7.1, RFC 5869 section 2.3); of the result n bytes count, at most all.
@@ -118,15 +151,15 @@ func mac(key string, message []byte) [sha256.Size]byte {
 	return sha256.Sum256(outer[:sha256.BlockSize+n])
 }
 
-// open removes header protection and decrypts the Initial packet b whose packet number begins at pnOff (RFC 9001 section 5.3, 5.4).
-// b is not changed.
-func (k *keys) open(b []byte, pnOff int) (payload []byte, number uint64, ok bool) {
+// open removes header protection and decrypts the Initial packet b whose packet number begins at pnOff (RFC 9001 section 5.3, 5.4), into
+// room as far as it suffices. b is not changed.
+func (k *keys) open(room, b []byte, pnOff int) (payload []byte, number uint64, ok bool) {
 	if len(b) < pnOff+4+headerSample {
 		return nil, 0, false
 	}
 	var mask [16]byte
 	k.hp.Encrypt(mask[:], b[pnOff+4:pnOff+4+headerSample])
-	header := append(make([]byte, 0, pnOff+4), b[:pnOff+4]...)
+	header := append(room[:0], b[:pnOff+4]...)
 	header[0] ^= mask[0] & 0x0f
 	n := int(header[0]&3) + 1
 	for i := range n {
@@ -137,6 +170,7 @@ func (k *keys) open(b []byte, pnOff int) (payload []byte, number uint64, ok bool
 	for i := range 8 {
 		nonce[4+i] ^= byte(number >> (56 - 8*i))
 	}
-	payload, err := k.aead.Open(nil, nonce[:], b[pnOff+n:], header[:pnOff+n])
+	header = header[:pnOff+n]
+	payload, err := k.aead.Open(header[len(header):], nonce[:], b[pnOff+n:], header)
 	return payload, number, err == nil
 }

@@ -4,6 +4,8 @@
 package quic
 
 import (
+	"sync"
+
 	"github.com/cipherlens/cipherlens/internal/conformance"
 	"github.com/cipherlens/cipherlens/internal/conformance/tls"
 )
@@ -42,8 +44,10 @@ type datagram struct {
 // connection is what was found out about one flow.
 type connection struct {
 	client, server   cryptoStream
-	ids              [][]byte // connection ids that Initial keys may follow from
-	opened           bool     // a client Initial was decrypted
+	ids              []derivation // from the connection ids that Initial keys may follow from
+	room             []byte       // for one packet's header and payload
+	datagrams        []datagram
+	opened           bool // a client Initial was decrypted
 	serverOpened     bool
 	failed           int // client Initials that did not decrypt
 	serverFailed     int
@@ -90,10 +94,21 @@ func longHeader(b []byte) bool {
 	return ok && (known(p.version) || p.typ == typeNegotiation || isGREASE(p.version))
 }
 
+// connections keeps what was used, for the room of its packets.
+var connections = sync.Pool{New: func() any {
+	const packet = 2 * leastInitial // Ethernet's are shorter
+	return &connection{room: make([]byte, 0, packet), datagrams: make([]datagram, 0, maxDatagrams)}
+}}
+
 func judge(c *conformance.Conversation, client, server *conformance.Half) (conformance.Judgement, bool) {
-	var q connection
-	for _, d := range merge(client, server) {
-		q.datagram(&d)
+	q := connections.Get().(*connection)
+	defer connections.Put(q)
+	*q = connection{
+		client: cryptoStream{buf: q.client.buf[:0], spans: q.client.spans[:0]}, server: cryptoStream{buf: q.server.buf[:0], spans: q.server.spans[:0]},
+		ids: q.ids[:0], room: q.room, datagrams: merge(q.datagrams[:0], client, server),
+	}
+	for i := range q.datagrams {
+		q.datagram(&q.datagrams[i])
 		if q.done() {
 			break
 		}
@@ -101,10 +116,10 @@ func judge(c *conformance.Conversation, client, server *conformance.Half) (confo
 	return q.judgement(c)
 }
 
-// merge lists the first datagrams of both directions in the order they were seen.
-func merge(client, server *conformance.Half) []datagram {
-	out := make([]datagram, 0, maxDatagrams)
-	a, b := split(client, true), split(server, false)
+// merge appends the first datagrams of both directions to out, in the order they were seen.
+func merge(out []datagram, client, server *conformance.Half) []datagram {
+	var clientRoom, serverRoom [maxDatagrams]datagram
+	a, b := split(clientRoom[:0], client, true), split(serverRoom[:0], server, false)
 	for len(out) < maxDatagrams && (len(a) > 0 || len(b) > 0) {
 		if len(b) == 0 || len(a) > 0 && a[0].order <= b[0].order {
 			out, a = append(out, a[0]), a[1:]
@@ -115,14 +130,14 @@ func merge(client, server *conformance.Half) []datagram {
 	return out
 }
 
-func split(h *conformance.Half, client bool) []datagram {
+// split appends the first datagrams of one direction to out.
+func split(out []datagram, h *conformance.Half, client bool) []datagram {
 	if len(h.Segments) == 0 {
 		if len(h.Data) == 0 {
 			return nil
 		}
-		return []datagram{{data: h.Data, client: client}}
+		return append(out, datagram{data: h.Data, client: client})
 	}
-	out := make([]datagram, 0, min(len(h.Segments), maxDatagrams))
 	for _, s := range h.Segments[:min(len(h.Segments), maxDatagrams)] {
 		if s.Offset < 0 || s.Length <= 0 || s.Offset+s.Length > len(h.Data) {
 			break
@@ -210,7 +225,7 @@ func (q *connection) serverPacket(p *packet) {
 	case typeRetry:
 		q.retried = true
 		// A second Retry answers an Initial before the token, whose id may not have been seen.
-		if q.opened && !q.tokens && len(q.ids) == 1 && !retryVerifies(p, q.ids[0]) {
+		if q.opened && !q.tokens && len(q.ids) == 1 && !retryVerifies(p, q.ids[0].id) {
 			q.violations = append(q.violations, retryIntegrity)
 		}
 		q.addID(p.scid)
@@ -230,23 +245,24 @@ func (q *connection) serverPacket(p *packet) {
 }
 
 func (q *connection) addID(id []byte) {
-	for _, x := range q.ids {
-		if string(x) == string(id) {
+	for i := range q.ids {
+		if string(q.ids[i].id) == string(id) {
 			return
 		}
 	}
 	if len(q.ids) < maxIDs {
-		q.ids = append(q.ids, id)
+		q.ids = append(q.ids, derivation{id: id})
 	}
 }
 
+// open decrypts an Initial packet, into room that the next one is put into, too.
 func (q *connection) open(p *packet, client bool) ([]byte, bool) {
-	for _, id := range q.ids {
-		k, ok := initialKeys(p.version, id, client)
+	for i := range q.ids {
+		k, ok := q.ids[i].keys(p.version, client)
 		if !ok {
 			return nil, false
 		}
-		if payload, _, ok := k.open(p.raw, p.pnOff); ok {
+		if payload, _, ok := k.open(q.room, p.raw, p.pnOff); ok {
 			return payload, true
 		}
 	}

@@ -45,7 +45,7 @@ func TestInitialKeys(t *testing.T) {
 		{version2, false, "dd13c276499c0249d3310652"},
 	}
 	for _, tt := range tests {
-		k, ok := initialKeys(tt.version, dcid, tt.client)
+		k, ok := (&derivation{id: dcid}).keys(tt.version, tt.client)
 		require.True(t, ok)
 		require.Equal(t, tt.iv, hex.EncodeToString(k.iv[:]))
 	}
@@ -59,9 +59,9 @@ func TestServerInitial(t *testing.T) {
 	p, next, ok := readLong(raw)
 	require.True(t, ok)
 	require.Empty(t, next)
-	k, ok := initialKeys(version1, unhex(t, "8394c8f03e515708"), false)
+	k, ok := (&derivation{id: unhex(t, "8394c8f03e515708")}).keys(version1, false)
 	require.True(t, ok)
-	payload, number, ok := k.open(p.raw, p.pnOff)
+	payload, number, ok := k.open(nil, p.raw, p.pnOff)
 	require.True(t, ok)
 	require.Equal(t, uint64(1), number)
 	var c cryptoStream
@@ -73,7 +73,7 @@ func TestServerInitial(t *testing.T) {
 	for i := range raw[p.pnOff:] {
 		broken := bytes.Clone(raw)
 		broken[p.pnOff+i] ^= 1
-		_, _, ok := k.open(broken, p.pnOff)
+		_, _, ok := k.open(nil, broken, p.pnOff)
 		require.False(t, ok)
 	}
 }

@@ -23,7 +23,8 @@ const (
 func judgeShort(c *conformance.Conversation) (conformance.Judgement, bool) {
 	repeats, n := false, 0
 	for _, h := range [...]*conformance.Half{&c.Client, &c.Server} {
-		ds := split(h, true)
+		var room [maxDatagrams]datagram
+		ds := split(room[:0], h, true)
 		ds = ds[:min(len(ds), shortDatagrams)]
 		ok, same := shortHeaders(ds)
 		if !ok {

@@ -13,7 +13,7 @@ const (
 	explicitNonce = 8
 )
 
-// ciphertext gathers the bodies of d's application data into buf.
+// ciphertext gathers the bodies of d's application data, in buf where one alone is not enough.
 func (s *session) ciphertext(d *stream, buf []byte) []byte {
 	skip := explicitNonce
 	if s.reply != nil && (s.reply.is13() || s.suite.seal == sealChaCha) {
@@ -25,7 +25,13 @@ func (s *session) ciphertext(d *stream, buf []byte) []byte {
 		if st.kind != stepSealed || st.typ != typeAppData || len(st.body) <= skip {
 			continue
 		}
-		n += copy(buf[n:], st.body[skip:])
+		body := st.body[skip:]
+		if n == 0 && len(body) >= len(buf) {
+			return body[:len(buf)]
+		}
+		if n += copy(buf[n:], body); n == len(buf) {
+			break
+		}
 	}
 	return buf[:n]
 }

@@ -4,8 +4,8 @@ import (
 	"bytes"
 	"crypto"
 	"crypto/rsa"
-	"crypto/sha256"
 	"crypto/x509"
+	"hash/maphash"
 	"sync"
 
 	"golang.org/x/crypto/cryptobyte"
@@ -15,28 +15,33 @@ import (
 // maxCachedKeys bounds the cache of public keys; it is emptied when full.
 const maxCachedKeys = 1024
 
-// keyCache holds the public keys of certificates by the certificate's hash: a fleet talks to few servers.
+// keyCache holds the public keys of certificates by the certificate's hash, which is keyed by chance: a fleet talks to few servers.
 var keyCache = struct {
 	sync.Mutex
-	keys map[[sha256.Size]byte]crypto.PublicKey
-}{keys: map[[sha256.Size]byte]crypto.PublicKey{}}
+	keys map[uint64]crypto.PublicKey
+}{keys: map[uint64]crypto.PublicKey{}}
 
-// publicKey is the subject's key of a DER certificate, nil when it is of a kind that is not known here.
-func publicKey(cert []byte) crypto.PublicKey {
-	sum := sha256.Sum256(cert)
+// certificate is a DER certificate and its hash.
+type certificate struct {
+	der  []byte
+	hash uint64
+}
+
+// publicKey is the subject's key, nil when it is of a kind that is not known here.
+func (c certificate) publicKey() crypto.PublicKey {
 	keyCache.Lock()
-	key, ok := keyCache.keys[sum]
+	key, ok := keyCache.keys[c.hash]
 	keyCache.Unlock()
 	if ok {
 		return key
 	}
-	key = parsePublicKey(cert)
+	key = parsePublicKey(c.der)
 	keyCache.Lock()
 	defer keyCache.Unlock()
 	if len(keyCache.keys) >= maxCachedKeys {
 		clear(keyCache.keys)
 	}
-	keyCache.keys[sum] = key
+	keyCache.keys[c.hash] = key
 	return key
 }
 
@@ -117,26 +122,17 @@ func (s *session) checkCertificate() {
 	}
 }
 
-// serverCertificate is the server's own certificate, nil when unknown.
-func (s *session) serverCertificate() []byte {
+// serverCertificate is the server's own certificate; ok is false when it is unknown.
+func (s *session) serverCertificate() (c certificate, ok bool) {
 	body, ok := s.server.first(msgCertificate)
 	if !ok || s.reply.certType {
-		return nil
+		return certificate{}, false
 	}
 	leaf, ok := readCertificates(body)
-	if !ok {
-		return nil
+	if !ok || leaf == nil {
+		return certificate{}, false
 	}
-	return leaf
-}
-
-// serverKey is the public key of the server's certificate, nil when unknown.
-func (s *session) serverKey() crypto.PublicKey {
-	leaf := s.serverCertificate()
-	if leaf == nil {
-		return nil
-	}
-	return publicKey(leaf)
+	return certificate{leaf, maphash.Bytes(seed, leaf)}, true
 }
 
 // checkKeyExchange checks both sides' key exchange messages against the suite and the certificate. In a replayed handshake the
@@ -160,7 +156,11 @@ func (s *session) checkKeyExchange() {
 // checkEncryptedPremaster: the premaster secret is as long as the certificate's RSA modulus (RFC 5246 section 7.4.7.1); SSL 3.0 and
 // some old stacks leave out the length.
 func (s *session) checkEncryptedPremaster(cke []byte) {
-	key, ok := s.serverKey().(*rsa.PublicKey)
+	leaf, ok := s.serverCertificate()
+	if !ok {
+		return
+	}
+	key, ok := leaf.publicKey().(*rsa.PublicKey)
 	if !ok {
 		return
 	}

@@ -8,19 +8,93 @@ import (
 // fe is a number modulo p = 2^255 - 19, four 64-bit limbs, the lowest first, not always reduced: below 2^256.
 type fe [4]uint64
 
-// onCurve25519 says whether an X25519 public key (RFC 7748 section 5) can come from a key generator: it is below p, and
-// v^2 = u^3 + 486662*u^2 + u has a solution. Half of all 32-byte strings belong to the curve's twist instead, and half of all have
-// their highest bit set.
-func onCurve25519(key []byte) bool {
+// curveA is the coefficient of v^2 = u^3 + curveA*u^2 + u (RFC 7748 section 4.1).
+const curveA = 486662
+
+// made25519 says whether an X25519 public key (RFC 7748 section 5) can come from a key generator, which multiplies the base point: it is below
+// p, and on the curve, and in the group of prime order, to which an eighth of the curve's points belongs. Random bytes have their highest bit
+// set one time in two; of the rest half belong to the curve's twist; of the curve's points half are not twice another, which a Jacobi symbol
+// says, too. What is left, one in 8, is told only where it is doubtful, with square roots: 3 in 4 of it are not eight times another. What is
+// of low order never passes but for 0 and 1, which are refused by value, and -1, which is on the twist.
+func made25519(key []byte, doubtful bool) bool {
 	var u fe
 	for i := range u {
 		u[i] = binary.LittleEndian.Uint64(key[8*i:])
 	}
-	if u[3]>>63 != 0 || u != u.reduced() {
+	if u[3]>>63 != 0 || u != u.reduced() || u == (fe{}) || u == (fe{1}) {
 		return false
 	}
-	w := u.add(fe{486662}).mul(u).add(fe{1}).mul(u)
-	return w.reduced().square()
+	// On the curve both are squares or neither, and a point is twice another where they are.
+	return u.square() && u.quadratic().square() && (!doubtful || primeOrder(u))
+}
+
+// quadratic is u^2 + A*u + 1.
+func (u fe) quadratic() fe { return u.add(fe{curveA}).mul(u).add(fe{1}).reduced() }
+
+// primeOrder says whether a point of the curve that is twice another is eight times another, so that its order is prime: the curve's order
+// is 8 times a prime, and the points of orders 1, 2, 4 and 8 are a cyclic group.
+//
+// By 2(x, y) = ((x^2-1)^2 / (4 y^2), ..), x + 1/x = 2h for a half's x, with h = u +- sqrt(u^2 + A*u + 1) and the sign by which 2h + A is a
+// square, as the product of both is A^2 - 4, which is none. The half is itself twice another if x is a square, which it is where
+// (x + 1)^2 / x = 2h + 2 is; and x = h + sqrt(u * (2h + A)).
+func primeOrder(u fe) bool {
+	h := u.half()
+	if !h.twicePlus(2).square() {
+		return false
+	}
+	x := h.add(u.mul(h.twicePlus(curveA)).root())
+	return x.half().twicePlus(2).square()
+}
+
+// half is primeOrder's h.
+func (u fe) half() fe {
+	t := u.quadratic().root()
+	if h := u.add(t); h.twicePlus(curveA).square() {
+		return h
+	}
+	return u.sub(t)
+}
+
+// twicePlus is 2a + b.
+func (a fe) twicePlus(b uint64) fe { return a.add(a).add(fe{b}).reduced() }
+
+// rootMinusOne is a square root of -1, 2^((p-1)/4).
+var rootMinusOne = fe{0xc4ee1b274a0ea0b0, 0x2f431806ad2fe478, 0x2b4d00993dfbd7a7, 0x2b8324804fc1df0b}
+
+// root is a square root of a square: a^((p+3)/8), or that times the root of -1 (RFC 8032 section 5.1.3).
+func (a fe) root() fe {
+	const n = 251 // (p+3)/8 = 2 * (2^251 - 1)
+	x, have := a, 1
+	for bit := bits.Len(n) - 2; bit >= 0; bit-- { // a^(2^have - 1)
+		y := x
+		for range have {
+			y = y.mul(y)
+		}
+		x, have = y.mul(x), 2*have
+		if n>>bit&1 == 1 {
+			x, have = x.mul(x).mul(a), have+1
+		}
+	}
+	x = x.mul(x)
+	if x.mul(x).sub(a).reduced() != (fe{}) {
+		return x.mul(rootMinusOne)
+	}
+	return x
+}
+
+// sub returns a-b.
+func (a fe) sub(b fe) fe {
+	var c uint64
+	for i := range a {
+		a[i], c = bits.Sub64(a[i], b[i], c)
+	}
+	for c != 0 { // 2^256 too much, which is 38 modulo p
+		a[0], c = bits.Sub64(a[0], 38, 0)
+		for i := 1; i < len(a); i++ {
+			a[i], c = bits.Sub64(a[i], 0, c)
+		}
+	}
+	return a
 }
 
 // add returns a+b; b is small or the sum stays below 2^256 after folding.
@@ -46,20 +120,37 @@ func (a fe) fold(carry uint64) fe {
 }
 
 func (a fe) mul(b fe) fe {
-	var t [8]uint64
-	for i := range 4 {
-		var carry uint64
-		for k := range 4 {
-			hi, lo := bits.Mul64(a[i], b[k])
-			var c uint64
-			lo, c = bits.Add64(lo, t[i+k], 0)
-			hi += c
-			lo, c = bits.Add64(lo, carry, 0)
-			t[i+k], carry = lo, hi+c
-		}
-		t[i+4] = carry
-	}
-	return folded(t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7])
+	a0, a1, a2, a3 := a[0], a[1], a[2], a[3]
+	c, t0 := bits.Mul64(a0, b[0])
+	c, t1 := multiplyAdd(a0, b[1], c, 0)
+	c, t2 := multiplyAdd(a0, b[2], c, 0)
+	c, t3 := multiplyAdd(a0, b[3], c, 0)
+	t4 := c
+	c, t1 = multiplyAdd(a1, b[0], 0, t1)
+	c, t2 = multiplyAdd(a1, b[1], c, t2)
+	c, t3 = multiplyAdd(a1, b[2], c, t3)
+	c, t4 = multiplyAdd(a1, b[3], c, t4)
+	t5 := c
+	c, t2 = multiplyAdd(a2, b[0], 0, t2)
+	c, t3 = multiplyAdd(a2, b[1], c, t3)
+	c, t4 = multiplyAdd(a2, b[2], c, t4)
+	c, t5 = multiplyAdd(a2, b[3], c, t5)
+	t6 := c
+	c, t3 = multiplyAdd(a3, b[0], 0, t3)
+	c, t4 = multiplyAdd(a3, b[1], c, t4)
+	c, t5 = multiplyAdd(a3, b[2], c, t5)
+	c, t6 = multiplyAdd(a3, b[3], c, t6)
+	t7 := c
+	return folded(t0, t1, t2, t3, t4, t5, t6, t7)
+}
+
+// multiplyAdd is a*b + c + d, which is below 2^128.
+func multiplyAdd(a, b, c, d uint64) (hi, lo uint64) {
+	hi, lo = bits.Mul64(a, b)
+	lo, carry := bits.Add64(lo, c, 0)
+	hi += carry
+	lo, carry = bits.Add64(lo, d, 0)
+	return hi + carry, lo
 }
 
 // folded reduces a product below 2^512: its upper half counts 38 times.
@@ -83,39 +174,41 @@ func folded(t0, t1, t2, t3, t4, t5, t6, t7 uint64) fe {
 // and subtracted as for their greatest common divisor, while (2/n) = -1 for n = 3 or 5 modulo 8, and (a/n)(n/a) = -1 where both are 3
 // modulo 4 (Cohen, A Course in Computational Algebraic Number Theory, 1.4.2). Keys are public: its time need not be constant.
 func (a fe) square() bool {
-	n, odd := modulus, uint64(0) // bit 1 of odd: the symbol is negated
-	for a[1]|a[2]|a[3]|n[1]|n[2]|n[3] != 0 {
-		if a[0] == 0 {
-			if a[1]|a[2]|a[3] == 0 {
+	a0, a1, a2, a3 := a[0], a[1], a[2], a[3]
+	n0, n1, n2, n3 := modulus[0], modulus[1], modulus[2], modulus[3]
+	odd := uint64(0) // bit 1: the symbol is negated
+	for a1|a2|a3|n1|n2|n3 != 0 {
+		if a0 == 0 {
+			if a1|a2|a3 == 0 {
 				return true // no common divisor but p itself, of 0
 			}
-			a[0], a[1], a[2], a[3] = a[1], a[2], a[3], 0 // (2/n)^64 = 1
+			a0, a1, a2, a3 = a1, a2, a3, 0 // (2/n)^64 = 1
 			continue
 		}
-		z := uint(bits.TrailingZeros64(a[0]))
-		odd ^= uint64(z) << 1 & (n[0] ^ n[0]>>1)
+		z := uint(bits.TrailingZeros64(a0))
+		odd ^= uint64(z) << 1 & (n0 ^ n0>>1)
 		z &= 63
-		a[0] = a[0]>>z | a[1]<<1<<(63-z)
-		a[1] = a[1]>>z | a[2]<<1<<(63-z)
-		a[2] = a[2]>>z | a[3]<<1<<(63-z)
-		a[3] >>= z
+		a0 = a0>>z | a1<<1<<(63-z)
+		a1 = a1>>z | a2<<1<<(63-z)
+		a2 = a2>>z | a3<<1<<(63-z)
+		a3 >>= z
 		// The greater less the lesser is next, and the lesser is its modulus.
-		d0, c := bits.Sub64(a[0], n[0], 0)
-		d1, c := bits.Sub64(a[1], n[1], c)
-		d2, c := bits.Sub64(a[2], n[2], c)
-		d3, less := bits.Sub64(a[3], n[3], c)
+		d0, c := bits.Sub64(a0, n0, 0)
+		d1, c := bits.Sub64(a1, n1, c)
+		d2, c := bits.Sub64(a2, n2, c)
+		d3, less := bits.Sub64(a3, n3, c)
 		swap := -less
-		odd ^= a[0] & n[0] & swap
-		n[0] ^= (n[0] ^ a[0]) & swap
-		n[1] ^= (n[1] ^ a[1]) & swap
-		n[2] ^= (n[2] ^ a[2]) & swap
-		n[3] ^= (n[3] ^ a[3]) & swap
-		a[0], c = bits.Add64(d0^swap, less, 0)
-		a[1], c = bits.Add64(d1^swap, 0, c)
-		a[2], c = bits.Add64(d2^swap, 0, c)
-		a[3], _ = bits.Add64(d3^swap, 0, c)
+		odd ^= a0 & n0 & swap
+		n0 ^= (n0 ^ a0) & swap
+		n1 ^= (n1 ^ a1) & swap
+		n2 ^= (n2 ^ a2) & swap
+		n3 ^= (n3 ^ a3) & swap
+		a0, c = bits.Add64(d0^swap, less, 0)
+		a1, c = bits.Add64(d1^swap, 0, c)
+		a2, c = bits.Add64(d2^swap, 0, c)
+		a3, _ = bits.Add64(d3^swap, 0, c)
 	}
-	return squareWord(a[0], n[0], odd)
+	return squareWord(a0, n0, odd)
 }
 
 // squareWord goes on with what fits into words.

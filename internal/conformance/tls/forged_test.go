@@ -161,7 +161,7 @@ func randomShare(r []byte) []byte {
 	out := bytes.Clone(r)
 	for seed := uint64(30); ; seed++ {
 		copy(out[at+len(h.share)-32:], noise(32, seed))
-		if !onCurve25519(out[at+len(h.share)-32 : at+len(h.share)]) {
+		if !made25519(out[at+len(h.share)-32:at+len(h.share)], false) {
 			return out
 		}
 	}

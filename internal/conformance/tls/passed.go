@@ -5,32 +5,29 @@ import (
 	"sync/atomic"
 )
 
-// passes remembers which inputs have passed a check that takes long, so that a connection that is looked at several times pays for it
-// once. What is forgotten is checked again. Its hash is keyed by chance, so that nobody can make one input pass for another.
+// passes remembers which signatures were verified last, so that a connection that is looked at several times within a short time pays for
+// its own about once. No two handshakes share a signature, so more would remember nothing but connections that are over. What is
+// forgotten is verified again. Its hash is keyed by chance, so that nobody can make one input pass for another.
 type passes struct {
-	seed  maphash.Seed
-	slots [4096]atomic.Uint64
+	slots [256]atomic.Uint64
 }
 
-var passed = passes{seed: maphash.MakeSeed()}
-
-// Kinds of checks, so that the same bytes are not taken for another check's.
-const (
-	passSignature = iota
-	passPoint
+var (
+	passed passes
+	seed   = maphash.MakeSeed()
 )
 
-// sum is the hash of one check's input.
-func (p *passes) sum(kind, parameter uint16, parts ...[]byte) uint64 {
-	var h maphash.Hash
-	h.SetSeed(p.seed)
+// sum is the hash of the input of one signature's verification.
+func (p *passes) sum(cert uint64, alg uint16, parts ...[]byte) uint64 {
+	sum := cert ^ uint64(alg)
 	for _, b := range parts {
-		n := len(b)
-		_, _ = h.Write([]byte{byte(kind), byte(parameter >> 8), byte(parameter), byte(n >> 16), byte(n >> 8), byte(n)})
-		_, _ = h.Write(b)
+		sum = maphash.Comparable(seed, link{sum, maphash.Bytes(seed, b)})
 	}
-	return h.Sum64() | 1
+	return sum | 1
 }
+
+// link chains the hashes of parts, so that the borders between them count.
+type link struct{ before, part uint64 }
 
 // check is what ok gives, which is not asked where it is known to have given true for this input.
 func (p *passes) check(sum uint64, ok func() bool) bool {

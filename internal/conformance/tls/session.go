@@ -83,6 +83,9 @@ func (s *session) check() {
 	s.checkMessages()
 	if s.reply != nil {
 		s.checkReply()
+		if s.hello != nil && s.doubtful() && s.thorough() {
+			s.checkOtherShares()
+		}
 		if s.reply.is13() {
 			s.check13()
 		} else {
@@ -97,8 +100,8 @@ func (s *session) check() {
 }
 
 // thorough says whether to spend time on curves and signatures: once the handshake is done or nothing follows, so that a connection
-// that is looked at several times pays for them about once.
-func (s *session) thorough() bool { return s.ended || s.established() }
+// that is looked at several times pays for them about once; and where the client went on, without which they do not count.
+func (s *session) thorough() bool { return (s.ended || s.established()) && s.clientWentOn() }
 
 // clientWentOn says whether the client did anything after the server's answer but complain.
 func (s *session) clientWentOn() bool {
@@ -141,6 +144,9 @@ func firstStep(d *stream, hello uint8, otherSeen bool) rules {
 
 // checkAlone: what can be said of a client whose server was not captured.
 func (s *session) checkAlone() {
+	if s.thorough() {
+		s.checkOtherShares()
+	}
 	if len(s.hello.SupportedVersions) > 0 || s.client.ccs > 0 || s.hello.EarlyData {
 		return
 	}

@@ -1,6 +1,7 @@
 package tls
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -10,6 +11,7 @@ import (
 	"crypto/sha256"
 	"crypto/sha512"
 	"errors"
+	"math/big"
 
 	"golang.org/x/crypto/cryptobyte"
 )
@@ -65,12 +67,15 @@ func (s *session) verify(params []byte, sig cryptobyte.String) {
 		s.broken |= ruleKeyLength
 		return
 	}
-	leaf := s.serverCertificate()
-	if leaf == nil || s.reply.version < versionSSL3 || !s.thorough() {
+	if s.reply.version < versionSSL3 || !s.thorough() {
 		return
 	}
-	sum := passed.sum(passSignature, alg, leaf, s.hello.Random, s.reply.random, params, value)
-	if !passed.check(sum, func() bool { return verifies(publicKey(leaf), alg, s.randoms(params), value) }) {
+	leaf, ok := s.serverCertificate()
+	if !ok {
+		return
+	}
+	sum := passed.sum(leaf.hash, alg, s.hello.Random, s.reply.random, params, value)
+	if !passed.check(sum, func() bool { return verifies(leaf.publicKey(), alg, s.randoms(params), value) }) {
 		s.broken |= ruleSignature
 	}
 }
@@ -103,15 +108,45 @@ func verifiesRSA(k *rsa.PublicKey, alg uint16, signed, sig []byte) bool {
 	var err error
 	switch {
 	case alg == 0:
-		err = rsa.VerifyPKCS1v15(k, crypto.MD5SHA1, digest(crypto.MD5SHA1, signed), sig)
+		return verifiesPKCS1(k, crypto.MD5SHA1, digest(crypto.MD5SHA1, signed), sig)
 	case alg>>8 == 8 && (alg&0xff >= 4 && alg&0xff <= 6 || alg&0xff >= 9 && alg&0xff <= 11):
 		hash := [...]crypto.Hash{4: crypto.SHA256, 5: crypto.SHA384, 6: crypto.SHA512, 9: crypto.SHA256, 10: crypto.SHA384, 11: crypto.SHA512}[alg&0xff]
 		err = rsa.VerifyPSS(k, hash, digest(hash, signed), sig, nil)
 	case alg&0xff == 1 && hashOf(alg) != 0:
 		hash := hashOf(alg)
-		err = rsa.VerifyPKCS1v15(k, hash, digest(hash, signed), sig)
+		return verifiesPKCS1(k, hash, digest(hash, signed), sig)
 	}
 	return !errors.Is(err, rsa.ErrVerification)
+}
+
+// digestInfo is what stands before a digest in a signature (RFC 8017 section 9.2, note 1); RFC 4346's MD5 and SHA-1 have nothing.
+var digestInfo = map[crypto.Hash]string{
+	crypto.MD5SHA1: "",
+	crypto.MD5:     "\x30\x20\x30\x0c\x06\x08\x2a\x86\x48\x86\xf7\x0d\x02\x05\x05\x00\x04\x10",
+	crypto.SHA1:    "\x30\x21\x30\x09\x06\x05\x2b\x0e\x03\x02\x1a\x05\x00\x04\x14",
+	crypto.SHA256:  "\x30\x31\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01\x05\x00\x04\x20",
+	crypto.SHA384:  "\x30\x41\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x02\x05\x00\x04\x30",
+	crypto.SHA512:  "\x30\x51\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x03\x05\x00\x04\x40",
+}
+
+// verifiesPKCS1 checks an RSASSA-PKCS1-v1_5 signature (RFC 8017 section 8.2.2). Moduli beyond 2048 bits, for which crypto/rsa's
+// arithmetic in constant time has no fast code, are left to math/big: nothing is secret here.
+func verifiesPKCS1(k *rsa.PublicKey, hash crypto.Hash, sum, sig []byte) bool {
+	const fast, usual = 2048, 65537
+	if k.N.BitLen() <= fast || k.E != usual || k.N.Bit(0) == 0 {
+		return !errors.Is(rsa.VerifyPKCS1v15(k, hash, sum, sig), rsa.ErrVerification)
+	}
+	s := new(big.Int).SetBytes(sig)
+	if len(sig) != k.Size() || s.Cmp(k.N) >= 0 {
+		return false
+	}
+	found := s.Exp(s, big.NewInt(usual), k.N).FillBytes(make([]byte, k.Size()))
+	want := append(make([]byte, 0, k.Size()), 0, 1)
+	for len(want) < k.Size()-1-len(digestInfo[hash])-len(sum) {
+		want = append(want, 0xff)
+	}
+	want = append(append(append(want, 0), digestInfo[hash]...), sum...)
+	return bytes.Equal(found, want)
 }
 
 // hashOf is the hash of a TLS 1.2 signature scheme (RFC 5246 section 7.4.1.4.1), 0 when unknown.

@@ -55,6 +55,7 @@ type stream struct {
 	client    bool
 	retried   bool // a HelloRetryRequest was sent: the client says hello twice
 	hellos    int
+	sent      uint32 // a bit for each type of message below 32 that was sent in clear
 	ccs       int
 	noMessage bool // no more handshake messages in clear may come
 	retry     *serverHello
@@ -234,6 +235,7 @@ const maxMessage = 1 << 18
 // message takes one handshake message in clear.
 func (s *stream) message(typ uint8, body []byte) {
 	s.add(step{kind: stepMessage, typ: typ, body: body})
+	s.sent |= 1 << typ
 	switch {
 	case s.client && typ == msgClientHello:
 		s.hellos++
@@ -262,6 +264,9 @@ func (s *stream) message(typ uint8, body []byte) {
 
 // first returns the first message of that type.
 func (s *stream) first(typ uint8) ([]byte, bool) {
+	if s.sent>>typ&1 == 0 {
+		return nil, false
+	}
 	for i := range s.steps {
 		if s.steps[i].kind == stepMessage && s.steps[i].typ == typ {
 			return s.steps[i].body, true
