@@ -288,7 +288,10 @@ func isSIP(b []byte) bool {
 	if len(b) == 0 || b[0] != 0 && !isText(b[:1]) {
 		return false
 	}
-	b = bytes.TrimLeft(b[:min(len(b), 2048)], "\r\n\x00") // keepalives
+	b = b[:min(len(b), 2048)]
+	for len(b) > 0 && (b[0] == '\r' || b[0] == '\n' || b[0] == 0) { // keepalives
+		b = b[1:]
+	}
 	if len(b) == 0 || !isText(b[:1]) {
 		return false
 	}
