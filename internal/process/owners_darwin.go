@@ -34,18 +34,22 @@ func (o *owners) close() error { return nil }
 
 func (*owners) degraded() string { return "" }
 
-func (o *owners) find(protocol uint8, local, remote netip.AddrPort, quick bool) (holder, Answer) {
+func (o *owners) find(q *Question, quick bool) (holder, Answer) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.counts.Asked++
 	start := time.Now()
+	q.looked(uint64(start.UnixMicro()), 0, true) // sockets have no names here
 	if !o.allowed.ready(start) {
 		o.counts.Limited++
 		return holder{}, Later
 	}
 	defer func() { o.allowed.spend(time.Since(start)) }()
-	h, ok := o.search(protocol, local, remote, quick)
+	h, ok := o.search(q.Protocol, q.Local, q.Remote, quick)
 	switch {
+	case ok && q.younger(h.start):
+		o.counts.Doubtful++
+		return holder{}, Doubtful
 	case ok:
 		o.counts.Found++
 		return h, Found

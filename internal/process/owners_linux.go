@@ -3,6 +3,7 @@ package process
 import (
 	"bytes"
 	"errors"
+	"math"
 	"net/netip"
 	"runtime"
 	"slices"
@@ -31,7 +32,10 @@ const (
 
 // owners finds sockets by inode: netlink gives the inode, /proc/<pid>/fd says who has it open.
 type owners struct {
-	diag *diag
+	diag  finder
+	proc  func(pid int) (procDir, error)
+	leads func(pid int) bool // pid is a process, and not one of a process's threads
+	now   func() uint64      // ticks since boot, as processes' start times
 
 	mu     sync.Mutex // guards what follows
 	counts OwnerStats
@@ -53,7 +57,8 @@ func (o *owners) open() error {
 	if err := o.young.start(); err != nil {
 		return errors.Join(err, d.close())
 	}
-	o.diag, o.known = d, map[uint32]holder{}
+	o.diag, o.known, o.now, o.proc = d, map[uint32]holder{}, sinceBoot, openProc
+	o.leads = func(pid int) bool { return isProcess(pid) == yes }
 	o.likely, o.walks = newAllowance(likelyShare, time.Now()), newAllowance(walkShare, time.Now())
 	return nil
 }
@@ -67,11 +72,16 @@ func (o *owners) degraded() string {
 	return "new processes are polled for: " + o.young.why
 }
 
-func (o *owners) find(protocol uint8, local, remote netip.AddrPort, quick bool) (holder, Answer) {
-	s, ok := o.diag.find(protocol, local, remote)
-	if !ok {
+func (o *owners) find(q *Question, quick bool) (holder, Answer) {
+	now := o.now() // before the look: what starts after it is younger
+	s, there := o.diag.find(q.Protocol, q.Local, q.Remote)
+	switch ok := q.looked(now, uint64(s.inode), there); {
+	case !there:
 		o.count(func(c *OwnerStats) { c.Asked++; c.Unknown++ })
 		return holder{}, NoSocket
+	case !ok:
+		o.count(func(c *OwnerStats) { c.Asked++; c.Doubtful++ })
+		return holder{}, Doubtful
 	}
 	o.count(func(c *OwnerStats) { c.Asked++ })
 	runtime.LockOSThread() // threadTime is that thread's
@@ -83,8 +93,53 @@ func (o *owners) find(protocol uint8, local, remote netip.AddrPort, quick bool) 
 	if !ok {
 		return holder{}, Later
 	}
+	if q.younger(h.start) {
+		h = o.eldest(h, s.inode)
+	}
 	o.count(func(c *OwnerStats) { c.Found++ })
 	return h, Found
+}
+
+// maxElders is how many ancestors are asked whether a socket is theirs.
+const maxElders = 8
+
+// eldest gives the first of a process's ancestors that has the socket too: that one has opened it, the process has inherited it. The process itself
+// where none has, for the one that opened it is gone.
+func (o *owners) eldest(h holder, inode uint32) holder {
+	for up, parent := 0, h.parent; up < maxElders && parent > 0; up++ {
+		d, err := o.proc(parent)
+		if err != nil {
+			break
+		}
+		open, _, err := d.sockets(inode)
+		elder, ok := d.holder(parent)
+		has := slices.IndexFunc(open, func(s openSocket) bool { return s.inode == inode })
+		if err == nil && ok && has >= 0 {
+			elder.fd, elder.label = open[has].fd, d.label()
+			h = elder
+		}
+		d.close()
+		if err != nil || !ok || has < 0 {
+			break
+		}
+		parent = elder.parent
+	}
+	return h
+}
+
+// finder asks the kernel for a flow's socket.
+type finder interface {
+	find(protocol uint8, local, remote netip.AddrPort) (socketInfo, bool)
+	close() error
+}
+
+// sinceBoot is the time by the clock that processes' start times are of, in their unit.
+func sinceBoot() uint64 {
+	var t unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &t); err != nil {
+		return math.MaxUint64 // nothing is younger then
+	}
+	return uint64(t.Nano()) / (uint64(time.Second) / ticks)
 }
 
 func (o *owners) count(add func(*OwnerStats)) {
@@ -117,15 +172,31 @@ func (o *owners) cached(inode uint32) (holder, bool) {
 	if !ok {
 		return holder{}, false
 	}
-	if now, ok := look(h.pid); ok && now.start == h.start {
-		if now.path == "" { // it is ending
-			now.path = h.path
-		}
+	if now, ok := o.again(h, inode); ok {
 		return now, true
 	}
 	delete(o.known, inode)
 	delete(o.older, inode)
 	return holder{}, false
+}
+
+// again looks whether a holder is still the same process and still has the socket: numbers of both are used again.
+func (o *owners) again(h holder, inode uint32) (holder, bool) {
+	d, err := o.proc(h.pid)
+	if err != nil {
+		return holder{}, false
+	}
+	defer d.close()
+	now, ok := d.holder(h.pid)
+	if !ok || now.start != h.start {
+		return holder{}, false
+	}
+	now.fd, now.label = h.fd, d.label()
+	if now.path == "" { // it is ending, and its files are closed with it
+		now.path = h.path
+		return now, true
+	}
+	return now, d.has(h.fd, inode)
 }
 
 // remember keeps the oldest of the processes that share a socket: the others have inherited it.
@@ -194,25 +265,22 @@ func (o *owners) searchLikely(inode uint32, quick bool) (holder, bool) {
 // search looks for a socket in one process, and remembers the others that it has: their first packets may be on their way to us already. It also gives how
 // many files the process has, and an error when there is no such process.
 func (o *owners) search(pid int, inode uint32) (h holder, files int, ok bool, err error) {
-	d, err := openProc(pid)
+	d, err := o.proc(pid)
 	if err != nil {
 		return holder{}, 0, false, err
 	}
 	defer d.close()
-	inodes, files, err := d.sockets(inode)
-	if err != nil || len(inodes) == 0 {
+	open, files, err := d.sockets(inode)
+	if err != nil || len(open) == 0 {
 		return holder{}, files, false, err
 	}
 	if h, ok = d.holder(pid); !ok {
 		return holder{}, files, false, nil
 	}
-	ok = slices.Contains(inodes, inode)
-	if ok {
-		h.label = d.label()
+	if !o.leads(pid) { // the number is a thread's by now, whose process has another
+		return holder{}, files, false, ErrNotFound
 	}
-	for _, i := range inodes {
-		o.remember(i, h)
-	}
+	ok = o.rememberAll(d, &h, open, inode)
 	return h, files, ok, nil
 }
 
@@ -241,32 +309,43 @@ func (o *owners) walk(inode uint32) (holder, bool) {
 
 // walkOne remembers all sockets of a process.
 func (o *owners) walkOne(pid int, inode uint32) (holder, bool) {
-	d, err := openProc(pid)
+	d, err := o.proc(pid)
 	if err != nil {
 		return holder{}, false
 	}
 	defer d.close()
-	inodes, files, err := d.sockets(0)
-	if err != nil || len(inodes) == 0 {
+	open, files, err := d.sockets(0)
+	if err != nil || len(open) == 0 {
 		return holder{}, false
 	}
 	h, ok := d.holder(pid)
-	if !ok {
+	if !ok || !o.leads(pid) {
 		return holder{}, false
-	}
-	found := slices.Contains(inodes, inode)
-	if found {
-		h.label = d.label()
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for _, i := range inodes {
-		o.remember(i, h)
-	}
+	found := o.rememberAll(d, &h, open, inode)
 	if found {
 		o.found(pid, files)
 	}
 	return h, found
+}
+
+// rememberAll remembers the sockets that a process has open, and says whether one of them is inode; of that one h then has what is asked for. The
+// lock must be held.
+func (o *owners) rememberAll(d procDir, h *holder, open []openSocket, inode uint32) bool {
+	found := slices.IndexFunc(open, func(s openSocket) bool { return s.inode == inode })
+	if found >= 0 {
+		h.label = d.label()
+	}
+	for _, s := range open {
+		h.fd = s.fd
+		o.remember(s.inode, *h)
+	}
+	if found >= 0 {
+		h.fd = open[found].fd
+	}
+	return found >= 0
 }
 
 // found moves an owner that is not new up among those asked first, unless it has so many files that this would not be cheap.

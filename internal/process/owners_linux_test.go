@@ -82,7 +82,7 @@ func TestOwnersLimited(t *testing.T) {
 	require.Equal(t, OwnerStats{Asked: 1, Limited: 2}, o.Stats())
 
 	o.likely, o.walks = newAllowance(likelyShare, time.Now()), newAllowance(walkShare, time.Now())
-	_, answer := o.Ask(protocolTCP, local, remote, true)
+	_, answer := o.Ask(&Question{Protocol: protocolTCP, Local: local, Remote: remote}, true)
 	require.Equal(t, Later, answer, "this process is not likely, and a quick look walks not")
 	pid, ok := o.Lookup(protocolTCP, local, remote)
 	require.True(t, ok)

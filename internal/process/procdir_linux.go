@@ -12,8 +12,10 @@ import (
 // procDir is an open /proc/<pid>: what is read through it is of one process, also when that ends and its pid is given to another.
 type procDir int
 
-func openProc(pid int) (procDir, error) {
-	fd, err := unix.Open("/proc/"+strconv.Itoa(pid), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+func openProc(pid int) (procDir, error) { return openFolder("/proc/" + strconv.Itoa(pid)) }
+
+func openFolder(name string) (procDir, error) {
+	fd, err := unix.Open(name, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	return procDir(fd), err
 }
 
@@ -56,9 +58,24 @@ func (d procDir) executable() string {
 	return unmarked(string(r.file[:n]))
 }
 
-// sockets gives the inodes of the sockets that the process has open, and how many files it has. With an inode asked for, the newest files come first
+// openSocket is a socket that a process has open.
+type openSocket struct{ inode, fd uint32 }
+
+// has says whether the process has the socket open under that number.
+func (d procDir) has(fd, inode uint32) bool {
+	r := rooms.Get().(*room)
+	defer rooms.Put(r)
+	n, err := unix.Readlinkat(int(d), "fd/"+strconv.FormatUint(uint64(fd), 10), r.link[:])
+	if err != nil {
+		return false
+	}
+	i, ok := socketInode(r.link[:n])
+	return ok && i == inode
+}
+
+// sockets gives the sockets that the process has open, and how many files it has. With an inode asked for, the newest files come first
 // and it ends where it finds it.
-func (d procDir) sockets(inode uint32) (inodes []uint32, files int, err error) {
+func (d procDir) sockets(inode uint32) (open []openSocket, files int, err error) {
 	dir, err := unix.Openat(int(d), "fd", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, 0, err
@@ -69,7 +86,7 @@ func (d procDir) sockets(inode uint32) (inodes []uint32, files int, err error) {
 	for files < maxFiles {
 		n, err := unix.ReadDirent(dir, r.entries[:])
 		if err != nil || n <= 0 {
-			return inodes, files, err
+			return open, files, err
 		}
 		_, _, r.names = unix.ParseDirent(r.entries[:n], -1, r.names[:0])
 		files += len(r.names)
@@ -79,17 +96,18 @@ func (d procDir) sockets(inode uint32) (inodes []uint32, files int, err error) {
 				continue
 			}
 			if i, ok := socketInode(r.link[:n]); ok {
-				inodes = append(inodes, i)
+				fd, _ := strconv.ParseUint(name, 10, 32) // the kernel's own number
+				open = append(open, openSocket{i, uint32(fd)})
 				if i == inode && inode != 0 {
-					return inodes, files, nil
+					return open, files, nil
 				}
 			}
 		}
 		if n < len(r.entries)/2 { // there was room for more
-			return inodes, files, nil
+			return open, files, nil
 		}
 	}
-	return inodes, files, nil
+	return open, files, nil
 }
 
 // holder reads who the process is.
@@ -116,18 +134,6 @@ func (d procDir) label() string {
 		return ""
 	}
 	return serviceOf(string(cgroup))
-}
-
-// look reads who a process is now.
-func look(pid int) (holder, bool) {
-	d, err := openProc(pid)
-	if err != nil {
-		return holder{}, false
-	}
-	defer d.close()
-	h, ok := d.holder(pid)
-	h.label = d.label()
-	return h, ok
 }
 
 // describeHolder describes the process that was found, which may be gone since.

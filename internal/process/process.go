@@ -72,11 +72,12 @@ func Identity(pid int) (CodeIdentity, error) { return identity(pid) }
 
 // OwnerStats counts what was asked of an Owners, since it was made.
 type OwnerStats struct {
-	Asked   uint64 // lookups
-	Found   uint64
-	Unknown uint64 // the kernel knows no such socket: it is closed, or of another network namespace
-	Limited uint64 // no time left to look for the process: ask again
-	Walks   uint64 // walks over the open files of all processes
+	Asked    uint64 // lookups
+	Found    uint64
+	Unknown  uint64 // the kernel knows no such socket: it is closed, or of another network namespace
+	Doubtful uint64 // what has the flow's ends is not what had them at the first look, or is younger than that
+	Limited  uint64 // no time left to look for the process: ask again
+	Walks    uint64 // walks over the open files of all processes
 }
 
 // Owners finds the process that owns a socket. Its methods may be called at the same time.
@@ -102,6 +103,7 @@ const (
 	NoSocket Answer = iota // the system knows no such socket: it is closed, or of another network namespace
 	Later                  // there is one, and nobody was found to have it (yet), or there was no time to look: ask again
 	Found
+	Doubtful // what has the flow's ends by now is not what had them when it was asked first: do not ask again
 )
 
 // Lookup gives the process that has the socket of a flow: protocol 6 (TCP) or 17 (UDP), local and remote address as packets
@@ -109,20 +111,21 @@ const (
 // takes a share of one core at most: when that is used up, ok is false and Stats().Limited has grown, and asking again some
 // milliseconds later finds what still lives.
 func (o *Owners) Lookup(protocol uint8, local, remote netip.AddrPort) (pid int, ok bool) {
-	h, answer := o.find(protocol, unmap(local), unmap(remote), false)
+	h, answer := o.find(&Question{Protocol: protocol, Local: unmap(local), Remote: unmap(remote)}, false)
 	return h.pid, answer == Found
 }
 
 // Owner is Lookup and a description in one, which a reused pid cannot mislead. The description has no arguments and, on Linux, no user.
 func (o *Owners) Owner(protocol uint8, local, remote netip.AddrPort) (Process, bool) {
-	p, answer := o.Ask(protocol, local, remote, false)
+	p, answer := o.Ask(&Question{Protocol: protocol, Local: local, Remote: remote}, false)
 	return p, answer == Found
 }
 
 // Ask is Owner that says why there is none. Quick asks only the likely owners, those that are new and those found last, which takes well under a
-// millisecond; Later then means that the others are left to ask.
-func (o *Owners) Ask(protocol uint8, local, remote netip.AddrPort, quick bool) (Process, Answer) {
-	h, answer := o.find(protocol, unmap(local), unmap(remote), quick)
+// millisecond; Later then means that the others are left to ask. Who asks again asks the same Question.
+func (o *Owners) Ask(q *Question, quick bool) (Process, Answer) {
+	q.Local, q.Remote = unmap(q.Local), unmap(q.Remote)
+	h, answer := o.find(q, quick)
 	if answer != Found {
 		return Process{}, answer
 	}
@@ -164,6 +167,7 @@ func (o *Owners) Degraded() string { return o.degraded() }
 type holder struct {
 	pid   int
 	start uint64 // in the system's own unit
+	fd    uint32 // Linux: under which it has the socket
 
 	// What was read of it in the moment when its socket was found; empty where that was not needed. It may end at any time.
 	path, name, label string

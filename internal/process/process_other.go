@@ -5,7 +5,6 @@ package process
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"runtime"
 	"sync"
 )
@@ -29,7 +28,7 @@ func (*owners) close() error { return nil }
 
 func (*owners) degraded() string { return "" }
 
-func (*owners) find(uint8, netip.AddrPort, netip.AddrPort, bool) (holder, Answer) {
+func (*owners) find(*Question, bool) (holder, Answer) {
 	return holder{}, NoSocket
 }
 

@@ -43,7 +43,7 @@ func TestSocketTable(t *testing.T) {
 		"seen from the other end":         {6, "203.0.113.7:443", "10.0.0.5:50000", false, 0},
 		"seen from the other end, unsure": {6, "203.0.113.7:443", "10.0.0.5:50000", true, 1},
 	} {
-		p, ok := table.find(socket{c.protocol, netip.MustParseAddrPort(c.local), netip.MustParseAddrPort(c.remote), c.guess})
+		p, ok := table.find(socket{c.protocol, netip.MustParseAddrPort(c.local), netip.MustParseAddrPort(c.remote), c.guess, false})
 		require.Equal(t, c.want != 0, ok, name)
 		require.Equal(t, c.want, p.PID, name)
 	}

@@ -85,6 +85,7 @@ type live struct {
 
 	unasked  atomic.Int64 // flows that found the queue full
 	unowned  atomic.Int64 // flows whose owner was not found
+	doubtful atomic.Int64 // flows whose ends were another's by the time that somebody was found
 	resolved atomic.Int64
 	unjudged atomic.Int64 // flows over which the judge failed
 	started  clock.Reading
@@ -294,11 +295,11 @@ func (l *live) opened(f *flow.Flow) { l.fresh = append(l.fresh, f) }
 // askAtOnce asks for a new flow's owner before the next packet is looked at: a process that lives for a moment may be gone when another thread has
 // its turn. What takes longer is left to resolve.
 func (l *live) askAtOnce(f *flow.Flow) {
-	answer := l.own(f, true)
-	if answer == process.Found {
-		return
-	}
-	if !l.waiting.add(question{f: f}.later(answer)) {
+	q := question{f: f}
+	answer := l.own(&q, true)
+	switch {
+	case answer == process.Found:
+	case !l.waiting.add(q.later(answer)):
 		l.unasked.Add(1)
 		l.disown(f)
 	}
@@ -311,6 +312,7 @@ var askAgain = []time.Duration{20 * time.Millisecond, 40 * time.Millisecond, 100
 // question is a flow that waits for its owner.
 type question struct {
 	f     *flow.Flow
+	of    asked
 	asked int
 	next  time.Time
 }
@@ -393,14 +395,15 @@ func (l *live) resolve(ctx context.Context) {
 
 // ask asks once, and puts the question back when there is no answer yet.
 func (l *live) ask(q question) {
-	answer := l.own(q.f, false)
-	if answer == process.Found {
-		return
-	}
-	if q.asked == len(askAgain) || !l.waiting.add(q.later(answer)) {
-		if l.elsewhere.add(q.f) {
-			return
-		}
+	answer := l.own(&q, false)
+	switch {
+	case answer == process.Found:
+	case answer == process.Doubtful: // whoever has its ends by now is another
+		l.doubtful.Add(1)
+		l.disown(q.f)
+	case q.asked < len(askAgain) && l.waiting.add(q.later(answer)):
+	case l.elsewhere.add(q.f):
+	default:
 		l.unowned.Add(1)
 		l.disown(q.f)
 	}
@@ -414,15 +417,16 @@ func (l *live) disown(f *flow.Flow) {
 }
 
 // own resolves one flow's owner, outside the table's lock.
-func (l *live) own(f *flow.Flow, quick bool) process.Answer {
+func (l *live) own(q *question, quick bool) process.Answer {
+	f := q.f
 	l.mu.Lock()
 	said, known := f.Process, f.Owner != nil
-	where := socketOf(f)
+	q.of.begin(socketOf(f))
 	l.mu.Unlock()
 	if known {
 		return process.Found
 	}
-	owner, answer := l.owners.find(said, where, quick)
+	owner, answer := l.owners.find(said, &q.of, quick)
 	if owner == nil {
 		return answer
 	}

@@ -101,9 +101,12 @@ func memoryCoverage(stats flow.Stats, alerts int64) Coverage {
 
 // ownerCoverage says how many flows have no owner. The lock must be held.
 func (l *live) ownerCoverage() Coverage {
-	row := Coverage{Name: "attribution", State: OK, Detail: fmt.Sprintf("%d owners found", l.resolved.Load()), Count: l.unowned.Load() + l.unasked.Load()}
+	row := Coverage{Name: "attribution", State: OK, Detail: fmt.Sprintf("%d owners found", l.resolved.Load()), Count: l.unowned.Load() + l.unasked.Load() + l.doubtful.Load()}
 	if missing := row.Count; missing > 0 {
 		row.Detail += fmt.Sprintf(", %d not", missing)
+		if doubtful := l.doubtful.Load(); doubtful > 0 {
+			row.Detail += fmt.Sprintf(" (of %d another had the ports when they were found)", doubtful)
+		}
 		if missing*100 > l.resolved.Load() {
 			row.State, row.Advice = Degraded, "flows of the kernel, of other network namespaces and of processes that are gone have no owner"
 		}

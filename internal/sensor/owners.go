@@ -63,28 +63,43 @@ type socket struct {
 	protocol      uint8
 	local, remote netip.AddrPort
 	guess         bool // local may as well be the remote one
+	outbound      bool // local began it
 }
 
 func socketOf(f *flow.Flow) socket {
-	q := socket{f.Transport, f.Client(), f.Server(), f.Local == flow.LocalUnknown}
+	q := socket{f.Transport, f.Client(), f.Server(), f.Local == flow.LocalUnknown, f.Local == flow.LocalClient && f.StartSeen}
 	if f.Local == flow.LocalServer {
 		q.local, q.remote = q.remote, q.local
 	}
 	return q
 }
 
+// asked is how far the search for a flow's owner is: a question for each end that may be the local one. The zero value has not begun.
+type asked [2]process.Question
+
+// begin fills in the questions.
+func (a *asked) begin(s socket) {
+	if a[0].Protocol != 0 {
+		return
+	}
+	a[0] = process.Question{Protocol: s.protocol, Local: s.local, Remote: s.remote, Outbound: s.outbound}
+	if s.guess {
+		a[1] = process.Question{Protocol: s.protocol, Local: s.remote, Remote: s.local}
+	}
+}
+
 // find gives a flow's owner by what the capture said (its kernel knew the pid) or by the socket table. Where that gives none, the answer says whether
 // asking again may help. Quick leaves out what takes long.
-func (o *owners) find(said *capture.Process, q socket, quick bool) (*Owner, process.Answer) {
+func (o *owners) find(said *capture.Process, q *asked, quick bool) (*Owner, process.Answer) {
 	if said != nil && said.PID > 0 {
 		return o.named(said), process.Found
 	}
 	if o.sockets == nil {
 		return nil, process.NoSocket
 	}
-	p, answer := o.sockets.Ask(q.protocol, q.local, q.remote, quick)
-	if answer == process.NoSocket && q.guess {
-		p, answer = o.sockets.Ask(q.protocol, q.remote, q.local, quick)
+	p, answer := o.sockets.Ask(&q[0], quick)
+	if answer == process.NoSocket && q[1].Protocol != 0 {
+		p, answer = o.sockets.Ask(&q[1], quick)
 	}
 	if answer != process.Found {
 		return nil, answer

@@ -3,6 +3,7 @@ package sensor
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -196,4 +197,35 @@ func TestOwnersAreBounded(t *testing.T) {
 	require.LessOrEqual(t, len(o.by), maxOwners)
 	require.LessOrEqual(t, len(o.stands), maxOwners)
 	require.LessOrEqual(t, len(o.early), maxOwners)
+}
+
+// TestQuestionsOfFlows: which end is asked for, and of which flows the socket was there from the first packet on.
+func TestQuestionsOfFlows(t *testing.T) {
+	t.Parallel()
+	client, server := netip.MustParseAddrPort("192.0.2.1:5000"), netip.MustParseAddrPort("203.0.113.1:443")
+	for name, c := range map[string]struct {
+		s    socket
+		want asked
+	}{
+		"outbound":           {socket{6, client, server, false, true}, asked{{Protocol: 6, Local: client, Remote: server, Outbound: true}}},
+		"joined late":        {socket{6, client, server, false, false}, asked{{Protocol: 6, Local: client, Remote: server}}},
+		"nobody knows which": {socket{17, client, server, true, false}, asked{{Protocol: 17, Local: client, Remote: server}, {Protocol: 17, Local: server, Remote: client}}},
+	} {
+		var got asked
+		got.begin(c.s)
+		require.Equal(t, c.want, got, name)
+		got.begin(socket{protocol: 6, local: server})
+		require.Equal(t, c.want, got, "%s: later looks go on with the same questions", name)
+	}
+}
+
+// TestDoubtfulOwners: a flow whose ends are another's by now has no owner, and is counted.
+func TestDoubtfulOwners(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, "", "")
+	h.doubtful.Store(2)
+	h.resolved.Store(1000)
+	row := find(t, h.coverage(), "attribution")
+	require.EqualValues(t, 2, row.Count)
+	require.Contains(t, row.Detail, "1000 owners found, 2 not (of 2 another had the ports when they were found)")
 }

@@ -229,14 +229,11 @@ func (d *connection) judgement(c *conformance.Conversation) (conformance.Judgeme
 		j.Confidence, j.Reasons = 0.85, append(j.Reasons, "joined_late")
 		j.TLSVersion = versionName(d.version)
 	}
-	for _, s := range [...]*side{&d.client, &d.server} {
-		d.judgeBodies(s, &j)
-	}
+	d.checkBodies()
 	if j.Violations = d.violations; len(j.Violations) > 0 {
-		j.Verdict, j.Confidence, j.Final = conformance.TLSMimic, 0.95, true
+		j.Verdict, j.Confidence, j.Sample, j.Final = conformance.TLSMimic, 0.95, d.leastRandom(), true
 		return j, true
 	}
-	j.Sample = randomness.Stats{}
 	j.Final = c.Ended || d.client.sealed > 2 && d.server.sealed > 2
 	return j, true
 }
@@ -293,18 +290,26 @@ func (d *connection) readHellos(j *conformance.Judgement) {
 	}
 }
 
-// judgeBodies: application data looks like ciphertext.
-func (d *connection) judgeBodies(s *side, j *conformance.Judgement) {
-	if len(s.ciphertext) < leastSample {
-		return
+// checkBodies: application data looks like ciphertext.
+func (d *connection) checkBodies() {
+	for _, s := range [...]*side{&d.client, &d.server} {
+		if len(s.ciphertext) >= leastSample && !randomness.Passes(s.ciphertext, lowEntropy) {
+			d.violate(lowEntropyBodies)
+		}
 	}
-	st := randomness.Judge(s.ciphertext)
-	if j.Sample.N == 0 || st.Likelihood < j.Sample.Likelihood {
-		j.Sample = st
+}
+
+// leastRandom are the figures of the direction whose application data looks less like ciphertext.
+func (d *connection) leastRandom() (worst randomness.Stats) {
+	for _, s := range [...]*side{&d.client, &d.server} {
+		if len(s.ciphertext) < leastSample {
+			continue
+		}
+		if st := randomness.Judge(s.ciphertext); worst.N == 0 || st.Likelihood < worst.Likelihood {
+			worst = st
+		}
 	}
-	if st.Likelihood < lowEntropy {
-		d.violate(lowEntropyBodies)
-	}
+	return worst
 }
 
 func versionName(v uint16) string {

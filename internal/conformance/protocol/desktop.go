@@ -63,14 +63,10 @@ func rdpDatagrams(v *view) bool {
 	if len(b) < 20 {
 		return false
 	}
-	r := read(b)
-	ack := r.u32()
-	r.u16()
-	flags := r.u16()
-	r.u32()
-	up, down := r.u16(), r.u16()
+	flags := be16(b[6:])
 	if flags&1 != 0 {
-		return (ack == ^uint32(0) || flags&4 != 0) && up >= 1132 && up <= 1232 && down >= 1132 && down <= 1232 && len(b) >= 1132 && zero(b[len(b)-256:])
+		up, down := be16(b[12:]), be16(b[14:])
+		return (be32(b) == ^uint32(0) || flags&4 != 0) && up >= 1132 && up <= 1232 && down >= 1132 && down <= 1232 && len(b) >= 1132 && zero(b[len(b)-256:])
 	}
 	if flags == 0x0008 { // data without an acknowledgement
 		return rdpRecord(b[16:])

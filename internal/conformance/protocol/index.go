@@ -119,17 +119,6 @@ func (m mask) and(n *mask) mask { return mask{m[0] & n[0], m[1] & n[1]} }
 func (m mask) or(n *mask) mask  { return mask{m[0] | n[0], m[1] | n[1]} }
 func (m mask) not(n *mask) mask { return mask{m[0] &^ n[0], m[1] &^ n[1]} }
 
-// each gives the entries in order.
-func (m mask) each(yield func(i int) bool) {
-	for word, bit := range m {
-		for ; bit != 0; bit &= bit - 1 {
-			if !yield(word<<6 | bits.TrailingZeros64(bit)) {
-				return
-			}
-		}
-	}
-}
-
 // ports tell which entries a port hints at.
 type ports struct {
 	known  [1 << 16 / 64]uint64 // a bit for each port that has any

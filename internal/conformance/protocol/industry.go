@@ -298,18 +298,25 @@ func synchrophasorSize(b []byte) int {
 	if size > len(b) {
 		return 0
 	}
-	sum := 0xffff // CRC-CCITT, highest bit first
+	sum := uint16(0xffff)
 	for _, c := range b[:size-2] {
-		sum ^= int(c) << 8
-		for range 8 {
-			sum <<= 1
-			if sum&0x10000 != 0 {
-				sum ^= 0x11021
-			}
-		}
+		sum = sum<<8 ^ ccitt[byte(sum>>8)^c]
 	}
-	if sum != be16(b[size-2:]) {
+	if int(sum) != be16(b[size-2:]) {
 		return -1
 	}
 	return size
 }
+
+// ccitt are what each byte adds to CRC-CCITT, which takes the highest bit first.
+var ccitt = func() (table [256]uint16) {
+	for i := range table {
+		sum := uint16(i) << 8
+		for range 8 {
+			carry := sum >> 15
+			sum = sum<<1 ^ carry*0x1021
+		}
+		table[i] = sum
+	}
+	return table
+}()

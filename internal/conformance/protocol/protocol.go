@@ -7,6 +7,7 @@
 package protocol
 
 import (
+	"math/bits"
 	"slices"
 
 	"github.com/cipherlens/cipherlens/internal/conformance"
@@ -38,6 +39,7 @@ var themes = slices.Concat(web, ssh, names, mail, db, directory, vpn, voice, p2p
 // registry are the recognizers of one transport.
 type registry struct {
 	all   []entry
+	match []func(v *view) bool // those of all, side by side
 	index index
 	ports ports
 }
@@ -55,7 +57,7 @@ func register(transport uint8) registry {
 			continue
 		}
 		at := len(r.all)
-		r.all = append(r.all, e)
+		r.all, r.match = append(r.all, e), append(r.match, e.match)
 		r.index.add(at, &e)
 		for _, p := range e.ports {
 			m := byPort[p]
@@ -98,11 +100,14 @@ func Recognize(c *conformance.Conversation, _ conformance.Options) (conformance.
 
 // first is the first entry of list that may match and does; nil where there is none.
 func (r *registry) first(v *views, may *candidates, list *mask) *entry {
-	straight, turned := may.straight.and(list), may.turned.and(list)
-	for i := range straight.or(&turned).each {
-		e := &r.all[i]
-		if straight.has(i) && e.match(&v.straight) || turned.has(i) && e.match(&v.turned) {
-			return e
+	for word := range list {
+		straight, turned := may.straight[word]&list[word], may.turned[word]&list[word]
+		for left := straight | turned; left != 0; left &= left - 1 {
+			at, bit := word<<6|bits.TrailingZeros64(left), left&-left
+			match := r.match[at]
+			if straight&bit != 0 && match(&v.straight) || turned&bit != 0 && match(&v.turned) {
+				return &r.all[at]
+			}
 		}
 	}
 	return nil

@@ -73,16 +73,19 @@ func isSTUNFlow(v *view) bool {
 	if v.c.Transport == conformance.TCP {
 		return isSTUNStream(v)
 	}
-	if !v.mostly(isBesideSTUN) {
-		return false
-	}
-	return v.count(isSTUN).known > 0 || isClassicSTUNFlow(v)
+	found := false
+	fits := v.mostly(func(m []byte) bool {
+		stun := isSTUN(m)
+		found = found || stun
+		return stun || isBesideSTUN(m)
+	})
+	return fits && (found || isClassicSTUNFlow(v))
 }
 
-// isBesideSTUN says whether a datagram may share STUN's port; only the length of a channel's data and of a record are proof.
+// isBesideSTUN says whether a datagram that is not STUN may share its port; only the length of a channel's data and of a record are proof.
 func isBesideSTUN(m []byte) bool {
 	switch {
-	case isSTUN(m) || len(m) < 4:
+	case len(m) < 4:
 		return true
 	case be16(m) == 0xff10: // as Teams wraps what it relays
 		return be16(m[2:]) == len(m)-4
@@ -288,7 +291,10 @@ func isSIP(b []byte) bool {
 	if len(b) == 0 || b[0] != 0 && !isText(b[:1]) {
 		return false
 	}
-	b = bytes.TrimLeft(b[:min(len(b), 2048)], "\r\n\x00") // keepalives
+	b = b[:min(len(b), 2048)]
+	for len(b) > 0 && (b[0] == '\r' || b[0] == '\n' || b[0] == 0) { // keepalives
+		b = b[1:]
+	}
 	if len(b) == 0 || !isText(b[:1]) {
 		return false
 	}

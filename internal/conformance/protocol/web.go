@@ -109,6 +109,9 @@ func rtsp(v *view) bool {
 }
 
 func rtspSide(s side) bool {
+	if l, _, whole := line(s.data); len(s.data) > 0 && (!whole || !rtspLine(l)) {
+		return false
+	}
 	for n, rest := 0, s.data; len(rest) > 0; n++ {
 		if n > 0 && rest[0] == '$' && len(rest) >= 4 {
 			size := 4 + int(rest[2])<<8 + int(rest[3])
@@ -126,8 +129,7 @@ func rtspSide(s side) bool {
 			return true
 		}
 		h, after, ok := readHead(rest)
-		_, request := requestLine(h.first, "RTSP/1.")
-		if !ok || !request && statusLine(h.first, "RTSP/1.") == 0 {
+		if !ok || !rtspLine(h.first) {
 			return false
 		}
 		if !h.ended {
@@ -139,6 +141,12 @@ func rtspSide(s side) bool {
 		}
 	}
 	return true
+}
+
+// rtspLine says whether l is a request or a status.
+func rtspLine(l []byte) bool {
+	_, request := requestLine(l, "RTSP/1.")
+	return request || statusLine(l, "RTSP/1.") != 0
 }
 
 // ssdp is HTTP over UDP with a fixed set of requests (UPnP Device Architecture 1.1). The first line: 2^-100.

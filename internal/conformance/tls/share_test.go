@@ -39,8 +39,8 @@ func TestSharesMade(t *testing.T) {
 		keys int
 		make func() []byte
 	}{
-		23: {10_000, p256}, 24: {1000, p384}, 25: {1000, point(ecdh.P521())}, 29: {1000, x}, 0x0201: {10_000, kem768}, 0x0202: {1000, kem1024},
-		0x11eb: {100, after(p256, kem768)}, 0x11ec: {1000, after(kem768, x)}, 0x11ed: {100, after(p384, kem1024)}, 0x6399: {100, after(x, kem768)},
+		23: {10_000, p256}, 24: {10_000, p384}, 25: {10_000, point(ecdh.P521())}, 29: {1000, x}, 0x0201: {10_000, kem768}, 0x0202: {10_000, kem1024},
+		0x11eb: {100, after(p256, kem768)}, 0x11ec: {10_000, after(kem768, x)}, 0x11ed: {100, after(p384, kem1024)}, 0x6399: {100, after(x, kem768)},
 	} {
 		parts := groups[id].client
 		for range c.keys {
