@@ -42,7 +42,7 @@ func compressedAt(m []byte) uint64 {
 	}
 	for ; fixed != 0; fixed &= fixed - 1 {
 		h := bits.TrailingZeros64(fixed)
-		if !fixedFails(m[h:]) {
+		if !fixedFails(binary.LittleEndian.Uint64(m[h:])) {
 			found |= 1 << h
 		}
 	}
@@ -97,17 +97,13 @@ var firstBlock = func() (t [256]uint8) {
 	return t
 }()
 
-// fixedFails says of the first twelve bytes of a block with the fixed codes that a copy surely reaches back beyond the stream's start.
-func fixedFails(b []byte) bool {
-	const half = 4 // literals, of 9 bits at most, before a copy whose distance's code is surely in a word
-	next, at := binary.LittleEndian.Uint64(b)>>3, uint8(3)
-	for produced := range uint16(2*half + 1) {
-		if produced == half {
-			next = binary.LittleEndian.Uint64(b[4:12]) >> (at - 32) // literals are of 8 bits at least
-		}
+// fixedFails says of the first bits of a block with the fixed codes that a copy surely reaches back beyond the stream's start.
+func fixedFails(first uint64) bool {
+	const most = 4 // literals before a copy whose distance's code is seen for sure
+	next := first >> 3
+	for produced := range uint16(most + 1) {
 		symbol := fixedSymbols[next&511]
-		next >>= symbol.length
-		at += symbol.length
+		next >>= symbol.length & 63
 		if symbol.value >= 256 {
 			return symbol.value > 256 && distances[next>>symbol.extra&31].least > produced
 		}
