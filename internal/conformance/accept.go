@@ -16,11 +16,8 @@ const (
 	excludedBy = 128
 )
 
-// Less likely than impossible are bytes that may still hold a header, than improbable ones that hold none.
-var (
-	impossible = randomness.NewExcluder(1e-20)
-	improbable = randomness.NewExcluder(1e-6)
-)
+// improbable are samples that nobody need look at further: of uniform bytes, one in a million is.
+var improbable = randomness.NewExcluder(1e-6)
 
 // accept measures the bodies of messages behind headers, and says whether all of them may be uniform: each direction's bytes, and
 // their columns, none less likely than level. The directions are only joined where one is too short by itself: a cipher
@@ -43,7 +40,7 @@ func (e *examined) accept(all [2][][]byte, header [2]int, level float64) bool {
 		headers /= maxFramedHeaders // a length field that holds throughout explains them
 	}
 	need := max(e.need(all), headers, e.least)
-	if silent || e.n < need || e.hopeless(impossible) {
+	if silent || e.n < need || e.hopeless() {
 		return false
 	}
 	// Uniform bytes hardly ever repeat: what passes as it is need not be searched for repeats.
@@ -81,14 +78,14 @@ func (s *side) refuse() {
 }
 
 // hopeless says whether the first bytes of either direction's bodies, without what repeats, are surely not uniform.
-func (e *examined) hopeless(not *randomness.Excluder) bool {
+func (e *examined) hopeless() bool {
 	for i := range e.sides {
 		s := &e.sides[i]
-		if head := join(s.rest, e.head[:0]); !not.Excludes(head) {
+		if head := join(s.rest, e.head[:0]); !improbable.Excludes(head) {
 			continue
 		}
 		if s.repeats != no {
-			if _, _, ok := novel(s.rest, s.room.novel[:0], e.head[:0], &e.seen, not); ok {
+			if _, _, ok := novel(s.rest, s.room.novel[:0], e.head[:0], &e.seen); ok {
 				continue
 			}
 		}
@@ -122,14 +119,16 @@ func (e *examined) tooFew() bool {
 
 // clearDatagrams says whether datagrams are no ciphertext even behind the longest header that they may have.
 func (e *examined) clearDatagrams() bool {
-	if !e.datagrams {
-		return false
-	}
+	return e.datagrams && e.clearBehind([2][][]byte{e.sides[0].messages, e.sides[1].messages}, maxDatagramHeader)
+}
+
+// clearBehind says whether messages are no ciphertext even behind the longest header that they may have.
+func (e *examined) clearBehind(all [2][][]byte, longest int) bool {
 	for i := range e.sides {
 		s := &e.sides[i]
-		s.rest = bodies(s.messages, maxDatagramHeader, s.room.rest[:0])
+		s.rest = bodies(all[i], longest, s.room.rest[:0])
 	}
-	return e.hopeless(impossible)
+	return e.hopeless()
 }
 
 // take joins the bodies, without what repeats; false where what is left of them is surely not uniform.
@@ -145,35 +144,40 @@ func (s *side) take(seen *blocks) bool {
 		return true
 	}
 	var ok bool
-	s.rest, s.body, ok = novel(s.rest, s.rest[:0], s.bytes[:0], seen, impossible)
+	s.rest, s.body, ok = novel(s.rest, s.rest[:0], s.bytes[:0], seen)
 	return ok
 }
 
 // likely says whether the bodies may be uniform, and keeps their figures; or else which direction's bodies are not, if one alone tells.
 func (e *examined) likely(level float64) (ok bool, refused *side) {
+	a, b := &e.sides[0], &e.sides[1]
+	longer, shorter := a, b
+	if len(b.body) > len(a.body) {
+		longer, shorter = b, a
+	}
+	joined := len(longer.body) < randomness.MinSample || len(shorter.body) > 0 && len(shorter.body) < randomness.MinSample
 	for i := range e.sides {
-		if s := &e.sides[i]; !e.sideLikely(s, level) {
+		if s := &e.sides[i]; !e.sideLikely(s, level, s == longer && !joined) {
 			return false, s
 		}
 	}
-	a, b := &e.sides[0], &e.sides[1]
-	switch {
-	case len(a.body) < randomness.MinSample || len(b.body) < randomness.MinSample:
-		e.sample = randomness.Judge(e.shown())
-	case len(a.body) >= len(b.body):
-		e.sample = a.stats
-	default:
-		e.sample = b.stats
+	if joined {
+		e.sample, ok = randomness.Likely(e.shown(), level)
+		return ok, nil
 	}
-	return e.sample.Likelihood >= level, nil
+	return true, nil
 }
 
-// sideLikely says whether one direction's bodies may be uniform, or are too few to tell.
-func (e *examined) sideLikely(s *side, level float64) (ok bool) {
+// sideLikely says whether one direction's bodies may be uniform, or are too few to tell. It keeps their figures if they are to be shown.
+func (e *examined) sideLikely(s *side, level float64, shown bool) (ok bool) {
 	if len(s.body) < randomness.MinSample {
 		return e.framing || len(s.data) < minRandom
 	}
-	s.stats, ok = randomness.Likely(s.body, level)
+	if shown {
+		e.sample, ok = randomness.Likely(s.body, level)
+	} else {
+		ok = randomness.Passes(s.body, level)
+	}
 	return ok && randomness.Columns(s.rest) >= level
 }
 

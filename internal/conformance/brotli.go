@@ -43,7 +43,7 @@ func (e *examined) beginBrotliAt(at int, halves [][][]byte) bool {
 			if len(m) < at+minCompressed {
 				continue
 			}
-			if n := beginsBrotli(m[at:], &e.code); n > 0 {
+			if n := beginsBrotli(m[at:], &e.codes); n > 0 {
 				begin++
 				codes += n
 			} else if other++; other == few && begin < minBrotli {
@@ -55,7 +55,7 @@ func (e *examined) beginBrotliAt(at int, halves [][][]byte) bool {
 }
 
 // beginsBrotli is how many prefix codes the header of the Brotli stream that b starts with completes, 0 where it is none.
-func beginsBrotli(b []byte, room *prefixCode) int {
+func beginsBrotli(b []byte, room *[2]prefixCode) int {
 	r := bitReader{b: b}
 	switch { // WBITS, section 9.1
 	case r.take(1) == 0:
@@ -63,7 +63,7 @@ func beginsBrotli(b []byte, room *prefixCode) int {
 	case r.take(3) == 1:
 		return 0
 	}
-	h := brotliHeader{bitReader: r, code: room}
+	h := brotliHeader{bitReader: r, code: &room[0], lengths: &room[1]}
 	if !h.parse() {
 		return 0
 	}
@@ -99,6 +99,7 @@ type brotliHeader struct {
 	bitReader
 	complete int // prefix codes
 	code     *prefixCode
+	lengths  *prefixCode // that of a code's lengths
 }
 
 // parse reads the header up to its end or that of the bytes; false where it breaks a rule.
@@ -253,29 +254,34 @@ var (
 )
 
 func (h *brotliHeader) complexCode(symbols, skip int) bool {
-	var lengths [len(lengthOrder)]uint8
+	of := h.lengths
+	of.n, of.only = len(lengthOrder), -1
+	clear(of.lengths[:len(lengthOrder)])
 	used, space, only := 0, 32, 0
+	bits, taken := h.peek(), 0
 	for i := skip; i < len(lengthOrder) && space > 0; i++ {
-		next := h.peek() & 15
-		h.take(lengthBits[next])
+		if taken > 32 {
+			h.take(taken)
+			bits, taken = h.peek(), 0
+		}
+		next := bits >> taken & 15
+		taken += lengthBits[next]
 		if l := lengthValue[next]; l > 0 {
-			lengths[lengthOrder[i]] = l
+			of.lengths[lengthOrder[i]] = l
 			space -= 32 >> l
 			used++
 			only = lengthOrder[i]
 		}
 	}
-	if space != 0 && used != 1 || h.over {
+	if h.take(taken); space != 0 && used != 1 || h.over {
 		return false
 	}
-	of := prefixCode{n: len(lengthOrder), only: -1}
 	if used == 1 {
 		of.only = only
 	}
-	copy(of.lengths[:], lengths[:])
 	of.build()
 	clear(h.code.lengths[:h.code.n])
-	return h.codeLengths(&of, symbols)
+	return h.codeLengths(of, symbols)
 }
 
 // codeLengths reads the lengths of a code, which must be complete.

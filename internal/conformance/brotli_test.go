@@ -28,8 +28,8 @@ func TestBrotli(t *testing.T) {
 	t.Parallel()
 	all := brotliMessages(t)
 	for i, m := range all {
-		require.Positive(t, beginsBrotli(m, new(prefixCode)), i)
-		require.Positive(t, beginsBrotli(m[:len(m)*3/4], new(prefixCode)), i)
+		require.Positive(t, beginsBrotli(m, new([2]prefixCode)), i)
+		require.Positive(t, beginsBrotli(m[:len(m)*3/4], new([2]prefixCode)), i)
 	}
 	for kind := range 3 {
 		for name, frame := range map[string]func(i int, b []byte) []byte{
@@ -56,7 +56,7 @@ func TestBrotli(t *testing.T) {
 // TestBrotliByChance: uniform bytes hardly ever begin as Brotli.
 func TestBrotliByChance(t *testing.T) {
 	t.Parallel()
-	r, room, one, more := source("chance"), new(prefixCode), 0, 0
+	r, room, one, more := source("chance"), new([2]prefixCode), 0, 0
 	const n = 500_000
 	for range n {
 		switch codes := beginsBrotli(noise(r, 60), room); {
@@ -74,5 +74,5 @@ func FuzzBrotli(f *testing.F) {
 	for _, m := range brotliMessages(f) {
 		f.Add(m)
 	}
-	f.Fuzz(func(t *testing.T, b []byte) { require.GreaterOrEqual(t, beginsBrotli(b, new(prefixCode)), 0) })
+	f.Fuzz(func(t *testing.T, b []byte) { require.GreaterOrEqual(t, beginsBrotli(b, new([2]prefixCode)), 0) })
 }

@@ -262,7 +262,7 @@ func isJPEG(b []byte) bool {
 
 // isPNG checks the signature and the first chunk.
 func isPNG(b []byte) bool {
-	return strings.HasPrefix(string(b), "\x89PNG\r\n\x1a\n") && (len(b) < 16 || string(b[12:16]) == "IHDR" || string(b[12:16]) == "CgBI")
+	return bytes.HasPrefix(b, []byte("\x89PNG\r\n\x1a\n")) && (len(b) < 16 || string(b[12:16]) == "IHDR" || string(b[12:16]) == "CgBI")
 }
 
 func isRIFF(b []byte) bool {

@@ -37,6 +37,14 @@ type Conversation struct {
 	Ended                  bool // no more bytes will come: FIN or RST, end of capture, idle
 	VerdictOnly            bool // nobody wants JA4: it may be left empty
 	Client, Server         Half
+	Proofs                 Proofs // of the server; nil: none are remembered
+}
+
+// Proofs remember which certificates' keys a conversation's server has proved to hold, so that it need not prove it in each connection,
+// which is the dearest check of all. Who can prove it once, be it by asking somebody else, can always.
+type Proofs interface {
+	Has(certificate uint64) bool // certificate is a hash that nobody else can foresee
+	Add(certificate uint64)
 }
 
 // Half is one direction.

@@ -76,24 +76,40 @@ func dynamicBegins(b []byte, at int) bool {
 		return false
 	}
 	at += 14
-	used, room := 0, 0
 	next := binary.LittleEndian.Uint64(b[at/8:]) >> (at % 8)
-	for lengths := head>>10&15 + 4; lengths > 0; lengths-- {
-		if n := next & 7; n > 0 {
-			used++
-			room += 1 << (7 - n)
-		}
-		next >>= 3
+	next &= 1<<(3*(head>>10&15+4)) - 1
+	used, room := 0, 0
+	for ; next != 0; next >>= 9 {
+		three := &threeLengths[next&511]
+		used += int(three.used)
+		room += int(three.room)
 	}
 	return room == 1<<7 || used == 1
 }
 
+// threeLengths are how many of three codes' lengths, of three bits each, are used, and the room that they take of 1<<7.
+var threeLengths = func() (t [512]struct{ used, room uint8 }) {
+	for lengths := range t {
+		for next := lengths; next != 0; next >>= 3 {
+			if n := next & 7; n > 0 {
+				t[lengths].used++
+				t[lengths].room += 1 << (7 - n)
+			}
+		}
+	}
+	return t
+}()
+
 // fixedBegins decodes symbols of a block with the fixed codes (RFC 1951, 3.2.6), from bit at on and up to the limit in all, of which there
 // were n: no copy of earlier bytes may reach back beyond the stream's start, as one soon does where there is no such stream.
 func fixedBegins(b []byte, at, produced, n, limit int) (int, int, int, bool) {
+	next, left := uint64(0), 0
 	for ; n < limit; n++ {
-		symbol := fixedSymbols[bitsAt(b, at)&511]
-		at += int(symbol.length)
+		if left < 9 {
+			next, left = wordAt(b, at), 57
+		}
+		symbol := fixedSymbols[next&511]
+		next, left, at = next>>symbol.length, left-int(symbol.length), at+int(symbol.length)
 		switch {
 		case symbol.value < 256:
 			produced++
@@ -103,6 +119,7 @@ func fixedBegins(b []byte, at, produced, n, limit int) (int, int, int, bool) {
 		case symbol.value > 285:
 			return at, produced, n, false
 		}
+		left = 0
 		length, extra := copied(int(symbol.value))
 		length += int(bitsAt(b, at) & (1<<extra - 1))
 		at += extra
@@ -149,6 +166,17 @@ func bitsAt(b []byte, at int) uint32 {
 	var last [4]byte
 	copy(last[:], b)
 	return binary.LittleEndian.Uint32(last[:]) >> (at % 8)
+}
+
+// wordAt is bitsAt for at least 57 bits.
+func wordAt(b []byte, at int) uint64 {
+	b = b[min(at/8, len(b)):]
+	if len(b) >= 8 {
+		return binary.LittleEndian.Uint64(b) >> (at % 8)
+	}
+	var last [8]byte
+	copy(last[:], b)
+	return binary.LittleEndian.Uint64(last[:]) >> (at % 8)
 }
 
 // A symbol of the fixed codes is a literal (below 256), the end of the block (256), or a length.

@@ -49,11 +49,11 @@ func (f *framing) of(at field) int {
 	if at.left < f.width {
 		return -1
 	}
-	number := at.bytes >> (32 - 8*uint(f.width))
+	unused := (32 - 8*uint(f.width)) & 31
 	if f.little {
-		number = bits.ReverseBytes32(at.bytes) & (1<<(8*uint(f.width)) - 1)
+		return int(bits.ReverseBytes32(at.bytes) << unused >> unused)
 	}
-	return int(number)
+	return int(at.bytes >> unused)
 }
 
 // carried is what one direction carried: units that start with a message (datagrams, or the whole of a stream), and where in
@@ -175,8 +175,10 @@ type attempt struct {
 	sides    [2]*carried // with their first units
 	first    [2]int      // lengths of these; 0: the direction is left out
 	cut      [2]bool     // whether these may end within a message
-	known    int         // ends
-	lengths  int         // different ones that the messages have, as differentLengths counts them
+	present  uint8       // directions with a first one, a bit each, and of these the ones that are cut
+	open     uint8
+	known    int // ends
+	lengths  int // different ones that the messages have, as differentLengths counts them
 	walked   int
 	best     framing
 	evidence float64 // of best, or what is asked for
@@ -188,6 +190,12 @@ func (t *attempt) start(a, b *carried) {
 	for i, s := range t.sides {
 		if len(s.units) > 0 {
 			t.first[i], t.cut[i] = len(s.units[0]), s.open && len(s.units) == 1
+		}
+		if t.first[i] > 0 {
+			t.present |= 1 << i
+			if t.cut[i] {
+				t.open |= 1 << i
+			}
 		}
 	}
 }
@@ -233,21 +241,32 @@ func (s *search) frames(tries []attempt) {
 				continue
 			}
 			f := framing{position: position, width: width}
-			s.field(tries, &f, &at)
-			if width > 1 {
-				f.little = true
-				s.field(tries, &f, &at)
+			s.field(tries, f, f.of(at[0]), f.of(at[1]))
+			if f.little = true; width > 1 {
+				s.field(tries, f, f.of(at[0]), f.of(at[1]))
 			}
 		}
 	}
 }
 
-// field tries f, at which the first units have certain bytes.
-func (s *search) field(tries []attempt, f *framing, at *[2]field) {
-	values := [2]int{f.of(at[0]), f.of(at[1])}
+// field tries f, at which the first units have certain numbers.
+func (s *search) field(tries []attempt, f framing, client, server int) {
+	first, whole := &tries[0].first, uint8(0)
+	if uint(client) <= uint(first[0]) { // and not negative
+		whole = 1
+	}
+	if uint(server) <= uint(first[1]) {
+		whole |= 2
+	}
+	if whole &= tries[0].present; whole != 0 {
+		s.fits(tries, f, [2]int{client, server}, whole)
+	}
+}
+
+func (s *search) fits(tries []attempt, f framing, values [2]int, whole uint8) {
 	for i := range tries {
-		if t := &tries[i]; t.plausible(&values) {
-			s.try(t, *f, values)
+		if t := &tries[i]; t.plausible(whole) && leastTold[f.position][f.width] <= t.known {
+			s.try(t, f, values)
 		}
 	}
 }
@@ -262,19 +281,10 @@ func (t *attempt) fields(position int) (at [2]field) {
 	return at
 }
 
-// plausible is begins for any extra: the cheap look that nearly all framings fail.
-func (t *attempt) plausible(values *[2]int) bool {
-	whole := false
-	for i, v := range values {
-		switch {
-		case t.first[i] == 0:
-		case v >= 0 && v <= t.first[i]:
-			whole = true
-		case !t.cut[i]:
-			return false
-		}
-	}
-	return whole
+// plausible is begins for any extra: the cheap look that nearly all framings fail. whole are the directions whose first unit is at least as
+// long as the field says.
+func (t *attempt) plausible(whole uint8) bool {
+	return whole&t.present != 0 && t.present&^(whole|t.open) == 0
 }
 
 // try keeps f if it is the best so far, with whatever may be left out of the number there.

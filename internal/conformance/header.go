@@ -1,6 +1,10 @@
 package conformance
 
-import "math"
+import (
+	"math"
+	"sort"
+	"sync"
+)
 
 // maxHeader bounds the clear header of a message, in bytes.
 const maxHeader = 96
@@ -8,22 +12,21 @@ const maxHeader = 96
 // Columns as odd as these are clear, not ciphertext: with 96 columns, one in a thousand flows shows one by chance.
 const (
 	clearColumn = 1e-5
-	lnClear     = -11.5 // at least its logarithm
+	leastColumn = 3 // messages that reach it
 )
 
 // maxClearGap is how many bytes without a pattern (a nonce, a session id) may lie between two clear ones of a header.
 const maxClearGap = 16
 
-// clearHeader is how many bytes from the start of each message repeat, count up, or hardly change from message to message; of one
-// direction, or of both together.
-func clearHeader(halves ...[][]byte) int {
-	header := 0
+// clearHeader is how many bytes from the start of each message repeat, count up, or hardly change from message to message.
+func clearHeader(messages [][]byte) int {
+	header, leasts := 0, leastsClear()
 	var c columnCounts
 	for k := 0; k < maxHeader && k < header+maxClearGap; k++ {
-		if !c.count(halves, k) {
+		if !c.count(messages, k) {
 			break
 		}
-		if c.equal || c.pairsP() < clearColumn || c.stepsP() < clearColumn {
+		if least := &leasts[c.n]; c.equal || c.pairs >= least.pairs || c.most >= least.most {
 			header = k + 1
 		}
 	}
@@ -37,74 +40,74 @@ type columnCounts struct {
 	pairs int  // of equal bytes
 	most  int  // how often the most frequent difference between neighbours occurs
 
-	bytes, steps [256]uint16 // zero between columns
+	bytes, steps [256]tick
+}
+
+// A tick is a count in one column: its lower half, where the upper one is the column's number.
+type tick uint32
+
+// next counts once more in a column, and gives how often before.
+func (t *tick) next(column tick) int {
+	if *t>>16 != column {
+		*t = column << 16
+	}
+	*t++
+	return int(*t&0xffff) - 1
 }
 
 // count reads the column at offset k; false when too few messages reach it.
-func (c *columnCounts) count(halves [][][]byte, k int) bool {
+func (c *columnCounts) count(messages [][]byte, k int) bool {
 	c.n, c.pairs, c.most, c.equal = 0, 0, 0, true
-	last := byte(0)
-	for _, all := range halves {
-		for _, m := range all {
-			if len(m) <= k {
-				continue
-			}
-			b := m[k]
-			c.pairs += int(c.bytes[b])
-			c.bytes[b]++
-			if c.n > 0 {
-				step := b - last
-				c.equal = c.equal && step == 0
-				c.steps[step]++
-				c.most = max(c.most, int(c.steps[step]))
-			}
-			last = b
-			c.n++
+	column, last := tick(k+1), byte(0)
+	for _, m := range messages {
+		if len(m) <= k {
+			continue
 		}
+		b := m[k]
+		c.pairs += c.bytes[b].next(column)
+		if c.n > 0 {
+			step := b - last
+			c.equal = c.equal && step == 0
+			c.most = max(c.most, c.steps[step].next(column)+1)
+		}
+		last = b
+		c.n++
 	}
-	c.clear(halves, k)
-	return c.n >= 3
+	return c.n >= leastColumn
 }
 
-// clear takes the column back out of the counts, which is less than to empty them.
-func (c *columnCounts) clear(halves [][][]byte, k int) {
-	first, last := true, byte(0)
-	for _, all := range halves {
-		for _, m := range all {
-			if len(m) <= k {
-				continue
-			}
-			c.bytes[m[k]] = 0
-			if !first {
-				c.steps[m[k]-last] = 0
-			}
-			first, last = false, m[k]
-		}
-	}
-}
+// A leastClear is from how many equal pairs on, and from how many equal differences between neighbours, a column is clear.
+type leastClear struct{ pairs, most int }
 
-// pairsP is the probability of at least so many equal pairs among uniform bytes, by their Poisson approximation's Chernoff
-// bound, or 1 where it is surely above clearColumn.
-func (c *columnCounts) pairsP() float64 {
-	mean := float64(c.n*(c.n-1)) / 2 / 256
-	x := float64(c.pairs)
-	// x ln(x/mean) - (x - mean) is at most (x - mean)^2 / mean: most columns are told without logarithms.
-	if x <= mean || (x-mean)*(x-mean) <= -lnClear*mean {
+// leastsClear are by the number of messages that reach the column.
+var leastsClear = sync.OnceValue(func() *[2*maxFramed + 1]leastClear {
+	var all [2*maxFramed + 1]leastClear
+	for n := leastColumn; n < len(all); n++ {
+		all[n].pairs = sort.Search(n*n, func(k int) bool { return pairsP(n, k) < clearColumn })
+		all[n].most = sort.Search(n, func(k int) bool { return stepsP(n, k) < clearColumn })
+	}
+	return &all
+})
+
+// pairsP is the probability of at least so many equal pairs among n uniform bytes, by their Poisson approximation's Chernoff bound.
+func pairsP(n, pairs int) float64 {
+	mean := float64(n*(n-1)) / 2 / 256
+	x := float64(pairs)
+	if x <= mean {
 		return 1
 	}
 	return math.Exp(x - mean - x*math.Log(x/mean))
 }
 
-// stepsP is the probability that the most frequent difference between neighbours occurs so often by chance: a counter has one. It is 1
-// where that is surely above clearColumn.
-func (c *columnCounts) stepsP() float64 {
-	if c.most <= 3 { // 256^-2 at least
+// stepsP is the probability that the most frequent of the differences between n neighbours occurs so often by chance: a counter has one.
+func stepsP(n, most int) float64 {
+	if most <= 3 { // 256^-2 at least
 		return 1
 	}
-	steps := c.n - 1
+	steps := n - 1
 	// Union bound over the differences and over which steps they are.
 	ln, _ := math.Lgamma(float64(steps + 1))
-	lk, _ := math.Lgamma(float64(c.most + 1))
-	lr, _ := math.Lgamma(float64(steps - c.most + 1))
-	return min(1, math.Exp(ln-lk-lr-float64(c.most-1)*math.Log(256)))
+	lk, _ := math.Lgamma(float64(most + 1))
+	lr, _ := math.Lgamma(float64(steps - most + 1))
+	return min(1, math.Exp(ln-lk-lr-float64(most-1)*math.Log(256)))
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"math"
+	"math/bits"
 	"math/rand/v2"
 
 	"github.com/cipherlens/cipherlens/internal/randomness"
@@ -97,13 +98,13 @@ func join(all [][]byte, b []byte) []byte {
 const block = 8
 
 // scatter is secret, so that nobody can send blocks that all fall into one place of the table.
-var scatter = rand.Uint64() | 1
+var scatter = [2]uint64{rand.Uint64(), rand.Uint64() | 1}
 
 // blocks is a set of blocks that were seen, in a table with open addressing. A slot holds half of a block's hash, never 0: that two blocks
 // share it happens once in some hundred thousand samples, and then one block more is left out.
 type blocks struct {
 	slots [2 * randomness.MaxSample]uint32
-	mask  int
+	mask  uint64
 }
 
 // reset makes room for so many blocks.
@@ -114,23 +115,24 @@ func (s *blocks) reset(n int) {
 	}
 	size = min(size, len(s.slots))
 	clear(s.slots[:size])
-	s.mask = size - 1
+	s.mask = uint64(size - 1)
 }
 
 // add says whether the block was new.
 func (s *blocks) add(v uint64) bool {
-	hash := v * scatter
-	hash ^= hash >> 32
-	hash *= scatter
-	at, half := int(hash>>51)&s.mask, uint32(hash>>16)|1
-	for s.slots[at] != 0 {
-		if s.slots[at] == half {
+	high, low := bits.Mul64(v^scatter[0], scatter[1])
+	hash := high ^ low
+	at, half := hash&s.mask, uint32(hash>>32)|1
+	for {
+		switch slot := &s.slots[at%uint64(len(s.slots))]; *slot {
+		case 0:
+			*slot = half
+			return true
+		case half:
 			return false
 		}
 		at = (at + 1) & s.mask
 	}
-	s.slots[at] = half
-	return true
 }
 
 // repeats says whether a block of the first limit bytes of messages has occurred in them before.
@@ -151,8 +153,8 @@ func repeats(all [][]byte, limit int, seen *blocks) bool {
 // novel cuts out of messages what has occurred in them before, block bytes or more at a time. Ciphertext repeats where an IV or a
 // session id is sent again, a key is used twice, or blocks are encrypted one by one (ECB); what is left must still be judged. It
 // joins what is left in body, of as many bytes of the messages as there is room for, and gives each message's share of it in kept,
-// which may be the start of all. It gives up, not ok, as soon as what is left is excluded.
-func novel(all, kept [][]byte, body []byte, seen *blocks, not *randomness.Excluder) (left [][]byte, joined []byte, ok bool) {
+// which may be the start of all. It gives up, not ok, as soon as what is left is improbable.
+func novel(all, kept [][]byte, body []byte, seen *blocks) (left [][]byte, joined []byte, ok bool) {
 	limit, look := cap(body), excludedBy
 	seen.reset(min(limit, size(all)))
 	for _, m := range all {
@@ -163,13 +165,13 @@ func novel(all, kept [][]byte, body []byte, seen *blocks, not *randomness.Exclud
 			kept = append(kept, body[from:])
 		}
 		if len(body) >= look {
-			if not.Excludes(body) {
+			if improbable.Excludes(body) {
 				return kept, body, false
 			}
 			look = 2 * len(body)
 		}
 	}
-	return kept, body, !not.Excludes(body)
+	return kept, body, !improbable.Excludes(body)
 }
 
 // appendUnseen appends m without the blocks that are in seen, and adds its own.

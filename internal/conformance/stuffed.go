@@ -43,15 +43,12 @@ func (e *examined) behindStuffing(c *Conversation) bool {
 	if value[0] != value[1] || left < leastStuffed {
 		return false
 	}
-	for i := range e.sides {
-		s := &e.sides[i]
-		var ok bool
-		if s.stats, ok = randomness.Likely(s.body, strict); !ok {
-			return false
-		}
-		s.header = header
+	sample, ok := randomness.Likely(a.body, strict)
+	if !ok || !randomness.Passes(b.body, strict) {
+		return false
 	}
-	e.n, e.found, e.framed, e.sample = left, true, true, a.stats
+	a.header, b.header = header, header
+	e.n, e.found, e.framed, e.sample = left, true, true, sample
 	return true
 }
 

@@ -80,7 +80,7 @@ type examined struct {
 	head   [excludedBy]byte
 
 	decoded [2][decodedSample]byte
-	code    prefixCode
+	codes   [2]prefixCode
 }
 
 // examinations keeps what was used, since it is large.
@@ -96,9 +96,8 @@ type side struct {
 	repeats  repeating // blocks of the messages
 	header   int       // clear bytes before the body
 	body     []byte    // the bodies of the messages, joined
-	stats    randomness.Stats
-	rest     [][]byte // the bodies
-	accepted [][]byte // the messages that they are of
+	rest     [][]byte  // the bodies
+	accepted [][]byte  // the messages that they are of
 
 	failed [maxSearched + 1]bool // behind headers of which lengths the bodies are not uniform
 
@@ -216,10 +215,7 @@ func (e *examined) all() {
 }
 
 // weigh is Judge, but that the likelihood is 0 where it is plainly too low to matter.
-func (e *examined) weigh(b []byte) randomness.Stats {
-	s, _ := randomness.Likely(b, 1-e.threshold)
-	return s
-}
+func (e *examined) weigh(b []byte) randomness.Stats { return randomness.Weigh(b, 1-e.threshold) }
 
 // judge draws the conclusion.
 func (e *examined) judge(c *Conversation) Judgement {
@@ -327,6 +323,9 @@ func (e *examined) behindField(f framing, holds ...bool) bool {
 	defer func() { e.framing = false }()
 	split[0], split[1] = afterGreeting(split[0]), afterGreeting(split[1])
 	base := f.position + f.width
+	if e.clearBehind(split, max(base+maxSearched, maxHeader, f.extra)) {
+		return false
+	}
 	clear := [2]int{max(base, clearHeader(split[0])), max(base, clearHeader(split[1]))}
 	// Both sides speak one protocol: where one shows too few messages to tell, its header is as long as the other's.
 	const half = maxFramed / 2
@@ -351,6 +350,9 @@ func (e *examined) behindField(f framing, holds ...bool) bool {
 	for h := base + 1; h <= base+maxSearched; h++ {
 		if e.accept(split, [2]int{h, h}, stricter) {
 			return true
+		}
+		if e.raw < max(e.need(split), e.least) {
+			return false // a longer one leaves still less
 		}
 	}
 	return false
@@ -390,7 +392,7 @@ func (e *examined) behindHeader() bool {
 // searched says whether bodies that were not accepted behind the longest header that is tried rule out all shorter ones: there was enough
 // to judge, or enough that repeats, or they are no ciphertext though they are few.
 func (e *examined) searched() bool {
-	return e.n >= minSearched || e.raw >= 4*minSearched || e.hopeless(improbable)
+	return e.n >= minSearched || e.raw >= 4*minSearched || e.hopeless()
 }
 
 // minSearched is how many bytes both directions need for a search of the header's length.

@@ -95,7 +95,8 @@ func writeCalibration(t *testing.T) {
 			_, _ = stream.Read(sample)
 			var c counts
 			c.count(sample)
-			combined = append(combined, c.combined(sample, c.chiSquareP()))
+			s := c.figures()
+			combined = append(combined, c.combined(sample, &s))
 		}
 		slices.Sort(combined)
 		fmt.Fprintf(&b, "{%d, %.6g, [len(levels)]float64{", n, spread)

@@ -14,15 +14,19 @@ func Passes(sample []byte, level float64) bool {
 	if level <= plainLevel && c.plain(sample) {
 		return true
 	}
-	enough := tests / combinedBelow(c.n, level)
-	sum := c.unlikelihood(sample, c.chiSquareP(), enough)
-	return sum <= enough && calibrated(c.n, tests/sum) >= level
+	if level <= excludable && c.excludes(level) {
+		return false
+	}
+	s := c.figures()
+	return c.likelihood(sample, &s, level) >= level
 }
 
 const (
 	// plainLevel is a likelihood that samples surely have all of whose p-values are at least plainP, so that their harmonic mean is too.
 	plainLevel = 1e-3
 	plainP     = 2e-3
+	// excludable is a level so low that one odd count rules it out.
+	excludable = 1e-2
 	// Within plainZ standard deviations p-values are far above plainP, below the mean of a skewed variable within lowZ.
 	plainZ = 2.75
 	lowZ   = -2
@@ -38,9 +42,12 @@ func (c *counts) plain(sample []byte) bool {
 	for _, k := range c.planes {
 		ones += k
 	}
-	if !near(8*n, ones, 0.5) || !near(8*n-1, c.transitions, 0.5) || !near(n, c.planes[7], 0.5) || !near(n, c.text, 98.0/256) ||
-		!near(n, c.low(), 1.0/16) || !fewZeros(n, int(c.bytes[0])) || !shortRuns(n, c.printableRun, c.equalRun) ||
+	if !near(8*n, ones, 0.5) || !near(n, c.planes[7], 0.5) || !near(n, c.text, 98.0/256) ||
+		!near(n, c.low(), 1.0/16) || !fewZeros(n, int(c.bytes[0])) ||
 		c.planesChiSquare() > plainPlanes || c.nibbles[0].chiSquare(n) > plainNibbles || c.nibbles[1].chiSquare(n) > plainNibbles {
+		return false
+	}
+	if o := runs(sample); !near(8*n-1, o.transitions, 0.5) || !shortRuns(n, o.printableRun, o.equalRun) {
 		return false
 	}
 	mean, deviation, _ := pairMoments(n)

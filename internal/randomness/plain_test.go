@@ -37,7 +37,7 @@ func TestPasses(t *testing.T) {
 		c.count(sample)
 		if c.plain(sample) {
 			plain++
-			require.Less(t, c.unlikelihood(sample, s.Chi2P, 1e300), tests/plainP)
+			require.Less(t, c.unlikelihood(sample, &s, 1e300), tests/plainP)
 		}
 	}
 	require.Greater(t, float64(plain), 0.88*float64(all))

@@ -29,28 +29,45 @@ func Judge(sample []byte) Stats {
 	c.count(sample)
 	s := c.figures()
 	if s.N >= MinSample {
-		s.Likelihood = calibrated(s.N, c.combined(sample, s.Chi2P))
+		s.Likelihood = calibrated(s.N, c.combined(sample, &s))
 	}
 	return s
 }
 
-// Likely is Judge for those who only want to know whether the likelihood is at least level: where it is not, by far, it is left 0,
-// for a fraction of the cost.
+// Weigh is Judge for those to whom a likelihood below level is as good as none: where it is that by far, it is left 0, for a fraction of
+// the cost.
+func Weigh(sample []byte, level float64) Stats {
+	sample = sample[:min(len(sample), MaxSample)]
+	var c counts
+	c.count(sample)
+	s := c.figures()
+	if s.N >= MinSample && !c.excludes(level) {
+		s.Likelihood = c.likelihood(sample, &s, level)
+	}
+	return s
+}
+
+// Likely is Judge for those who only want the figures of samples whose likelihood is at least level; of others it says so, and nothing more.
 func Likely(sample []byte, level float64) (s Stats, ok bool) {
 	sample = sample[:min(len(sample), MaxSample)]
 	var c counts
 	c.count(sample)
+	if c.n < MinSample || c.excludes(level) {
+		return Stats{}, false
+	}
 	s = c.figures()
-	if s.N < MinSample || c.excludes(level) {
-		return s, false
-	}
-	enough := tests / combinedBelow(s.N, level)
-	sum := c.unlikelihood(sample, s.Chi2P, enough)
-	if sum > enough {
-		return s, false
-	}
-	s.Likelihood = calibrated(s.N, tests/sum)
+	s.Likelihood = c.likelihood(sample, &s, level)
 	return s, s.Likelihood >= level
+}
+
+// likelihood is Stats.Likelihood, or 0 where it is below level by far.
+func (c *counts) likelihood(sample []byte, s *Stats, level float64) float64 {
+	enough := tests / combinedBelow(c.n, level)
+	sum := c.unlikelihood(sample, s, enough)
+	if sum > enough {
+		return 0
+	}
+	return calibrated(c.n, tests/sum)
 }
 
 func (c *counts) figures() Stats {
@@ -74,8 +91,8 @@ func (s Stats) Random(threshold float64) bool {
 
 // combined is the harmonic mean of the p-values of dependent tests: small where any of them is small, and hardly larger than their
 // smallest times their number (Wilson, PNAS 116:1195, 2019).
-func (c *counts) combined(sample []byte, chi2P float64) float64 {
-	return tests / c.unlikelihood(sample, chi2P, math.Inf(1))
+func (c *counts) combined(sample []byte, s *Stats) float64 {
+	return tests / c.unlikelihood(sample, s, math.Inf(1))
 }
 
 // calibrated turns the combined p-value of n uniform bytes into one that is spread evenly over 0..1, by the table that

@@ -16,18 +16,14 @@ func isText(b byte) bool { return b >= 0x20 && b <= 0x7e || b == '\t' || b == '\
 // printable is the share of uniform bytes in 0x20..0x7e.
 const printable = 95.0 / 256
 
-// counts is what one pass over a sample yields.
+// counts are how often the bytes and bits of a sample occur, in whatever order.
 type counts struct {
-	n            int
-	bytes        [256]uint16
-	equal        int     // pairs of equal bytes
-	nibbles      [2]ways // of the low and of the high nibble
-	planes       [8]int  // bytes with bit i set
-	text         int     // bytes for which isText holds
-	transitions  int     // changes between neighbouring bits, most significant bit first
-	printableRun int     // longest run of bytes in 0x20..0x7e
-	equalRun     int     // longest run of one byte value
-	surprise     float64 // sum of k log2 k over how often each byte value occurs
+	n       int
+	bytes   [256]uint16
+	equal   int     // pairs of equal bytes
+	nibbles [2]ways // of the low and of the high nibble
+	planes  [8]int  // bytes with bit i set
+	text    int     // bytes for which isText holds
 }
 
 // ways is how often each value of a nibble occurs.
@@ -47,7 +43,6 @@ var planesOf = func() (t [256]uint64) {
 func (c *counts) count(sample []byte) {
 	c.n = len(sample)
 	c.tally(sample)
-	c.printableRun, c.equalRun = printableRun(sample), equalRun(sample)
 	squares := 0
 	for high := range 16 {
 		row, sum := (*[16]uint16)(c.bytes[16*high:]), 0
@@ -66,8 +61,18 @@ func (c *counts) count(sample []byte) {
 	for _, k := range c.nibbles[1][2:8] { // 0x20..0x7f
 		c.text += k
 	}
-	c.transitions = transitions(sample)
-	c.surprise = c.surprises()
+}
+
+// order is what the order of a sample's bytes yields.
+type order struct {
+	transitions  int // changes between neighbouring bits, most significant bit first
+	printableRun int // longest run of bytes in 0x20..0x7e
+	equalRun     int // longest run of one byte value
+}
+
+// runs looks at a sample's order.
+func runs(sample []byte) order {
+	return order{transitions: transitions(sample), printableRun: printableRun(sample), equalRun: equalRun(sample)}
 }
 
 // planes counts each bit of a nibble.
@@ -184,28 +189,28 @@ func transitions(sample []byte) int {
 func (c *counts) low() int { return c.nibbles[1][0] }
 
 // unlikelihood sums up the inverse p-values of all statistics under uniform bytes: of a value at least as odd, two-sided where both sides
-// are odd. It stops, with cheaper statistics first, where the sum is above enough. chi2P is what chiSquareP gives.
-func (c *counts) unlikelihood(sample []byte, chi2P, enough float64) float64 {
-	n := c.n
+// are odd. It stops, with cheaper statistics first, where the sum is above enough. s is what figures gives.
+func (c *counts) unlikelihood(sample []byte, s *Stats, enough float64) float64 {
+	n, o := c.n, runs(sample)
 	ones := 0
 	for _, k := range c.planes {
 		ones += k
 	}
 	sum := inverse(
-		c.chiSquareTwoSidedP(chi2P),
+		c.chiSquareTwoSidedP(s.Chi2P),
 		twoSidedBinomial(8*n, ones, 0.5),
 		chiSquareTail(c.planesChiSquare(), 8),
-		twoSidedBinomial(8*n-1, c.transitions, 0.5),
+		twoSidedBinomial(8*n-1, o.transitions, 0.5),
 		twoSidedBinomial(n, c.planes[7], 0.5),
 		twoSidedBinomial(n, c.text, 98.0/256),
-		longestRunTail(n, c.printableRun, printable),
-		equalRunTail(n, c.equalRun),
+		longestRunTail(n, o.printableRun, printable),
+		equalRunTail(n, o.equalRun),
 	)
 	if sum > enough {
 		return sum
 	}
 	sum += inverse(
-		c.entropyP(),
+		entropyP(n, s.Entropy),
 		chiSquareTail(c.nibbles[1].chiSquare(n), 15),
 		chiSquareTail(c.nibbles[0].chiSquare(n), 15),
 		binomialTail(n, int(c.bytes[0]), 1.0/256),
@@ -238,6 +243,7 @@ var surprise = func() (t [128]float64) {
 	return t
 }()
 
+// surprises is the sum of k log2 k over how often each byte value occurs.
 func (c *counts) surprises() float64 {
 	var h [4]float64 // several sums do not wait for each other
 	for b, k := range c.bytes {
@@ -251,7 +257,7 @@ func (c *counts) surprises() float64 {
 }
 
 // entropy is the plug-in Shannon entropy, bits a byte (Shannon, 1948).
-func (c *counts) entropy() float64 { return math.Log2(float64(c.n)) - c.surprise/float64(c.n) }
+func (c *counts) entropy() float64 { return math.Log2(float64(c.n)) - c.surprises()/float64(c.n) }
 
 // means keeps what meanEntropy gave, as bits; 0 where it was not asked yet.
 var means [MaxSample + 1]atomic.Uint64
@@ -281,11 +287,11 @@ func meanEntropyOf(n int) float64 {
 	return 256 * sum
 }
 
-// entropyP tests the entropy against its exact mean and spread. Its skewness is taken to be that of the number of equal pairs,
+// entropyP tests the entropy of n bytes against its exact mean and spread. Its skewness is taken to be that of the number of equal pairs,
 // of which it is a linear function while no value occurs three times.
-func (c *counts) entropyP() float64 {
-	z := (meanEntropy(c.n) - c.entropy()) / entropySD(c.n)
-	_, _, skewness := pairMoments(c.n)
+func entropyP(n int, entropy float64) float64 {
+	z := (meanEntropy(n) - entropy) / entropySD(n)
+	_, _, skewness := pairMoments(n)
 	return pearsonTail(z, skewness)
 }
 
@@ -331,6 +337,9 @@ func (c *counts) chiSquareP() float64 {
 
 // chiSquareTwoSidedP also finds bytes that are too evenly spread, as counters and permutations are; upper is chiSquareP.
 func (c *counts) chiSquareTwoSidedP(upper float64) float64 {
+	if upper < 0.5 {
+		return 2 * upper // both tails hold the value itself, so that the lower one is above a half
+	}
 	mean, deviation, skewness := pairMoments(c.n)
 	lower := 1 - pearsonTail((c.pairs()+0.5-mean)/deviation, skewness)
 	return min(1, 2*min(upper, lower))

@@ -68,8 +68,22 @@ func longestRunTail(n, k int, p float64) float64 {
 // equalRunTail is P(longest run of one byte value >= k) among n uniform bytes: a run of k is one of k-1 equal neighbours.
 func equalRunTail(n, k int) float64 { return longestRunTail(n-1, k-1, 1.0/256) }
 
-// chiSquareTail is P(X >= x) for X chi-square with the given degrees of freedom.
-func chiSquareTail(x float64, freedom int) float64 { return gammaQ(float64(freedom)/2, x/2) }
+// chiSquareTail is P(X >= x) for X chi-square with the given degrees of freedom, a finite sum (Abramowitz and Stegun 26.4.4 and 26.4.5).
+func chiSquareTail(x float64, freedom int) float64 {
+	h := x / 2
+	term, at, tail := 1.0, 0.0, 0.0
+	if freedom%2 != 0 {
+		root := math.Sqrt(h)
+		term, at, tail = 2/math.SqrtPi*root, 0.5, math.Erfc(root)
+	}
+	sum := 0.0
+	for steps := freedom / 2; steps > 0; steps-- {
+		sum += term
+		at++
+		term *= h / at
+	}
+	return tail + math.Exp(-h)*sum
+}
 
 // pearsonTail is P(Z >= z) for a standardised variable of the given skewness > 0, by Pearson's type III distribution (a shifted gamma).
 func pearsonTail(z, skewness float64) float64 {

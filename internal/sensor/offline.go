@@ -170,6 +170,7 @@ func judging(settings config.Config, seen *handshakes, report func(error)) judge
 				j = conformance.Judgement{Verdict: conformance.Undetermined, Reasons: []string{"judge_failed"}, Final: true}
 			}
 		}()
+		c.Proofs = seen.proofs.of(f.Server())
 		j = judge.Judge(c, options)
 		seen.check(f, c, &j)
 		if j.Verdict == conformance.Random && f.Bytes[0]+f.Bytes[1] < least {

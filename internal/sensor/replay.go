@@ -29,6 +29,8 @@ type handshakes struct {
 	first map[uint64]handshake
 	order []uint64 // a ring of the keys in first, the oldest at next once it is full
 	next  int
+
+	proofs proofs
 }
 
 // handshake is where a random was seen first.
@@ -40,7 +42,9 @@ type handshake struct {
 type ends struct{ client, server netip.AddrPort }
 
 func newHandshakes() *handshakes {
-	return &handshakes{seed: maphash.MakeSeed(), first: map[uint64]handshake{}}
+	h := &handshakes{seed: maphash.MakeSeed(), first: map[uint64]handshake{}}
+	h.proofs.seed = h.seed
+	return h
 }
 
 // check makes a mimic of a flow that is TLS but for a handshake which another flow had before.
@@ -73,4 +77,43 @@ func (h *handshakes) remember(key uint64, first handshake) {
 	delete(h.first, h.order[h.next])
 	h.order[h.next] = key
 	h.next = (h.next + 1) % maxHandshakes
+}
+
+// proofs remember what servers proved, the last ones by hash. Nothing is remembered of this host's own: on loopback anybody may take a port
+// that somebody else has left.
+type proofs struct {
+	seed   maphash.Seed
+	server netip.AddrPort // who is meant
+	slots  [1 << 11]uint64
+}
+
+// of are the proofs of a server, until it is asked for those of another.
+func (p *proofs) of(server netip.AddrPort) conformance.Proofs {
+	if server.Addr().IsLoopback() {
+		return nil
+	}
+	p.server = server
+	return p
+}
+
+// Has implements conformance.Proofs.
+func (p *proofs) Has(certificate uint64) bool {
+	key := p.key(certificate)
+	return p.slots[key>>32%uint64(len(p.slots))] == key
+}
+
+// Add implements conformance.Proofs.
+func (p *proofs) Add(certificate uint64) {
+	key := p.key(certificate)
+	p.slots[key>>32%uint64(len(p.slots))] = key
+}
+
+func (p *proofs) key(certificate uint64) uint64 {
+	return maphash.Comparable(p.seed, proof{p.server, certificate}) | 1
+}
+
+// proof is that a server holds a certificate's key.
+type proof struct {
+	server      netip.AddrPort
+	certificate uint64
 }

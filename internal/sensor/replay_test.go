@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"math/big"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"sync"
@@ -160,4 +161,18 @@ func TestHandshakesAreBounded(t *testing.T) {
 	require.NotContains(t, h.first, uint64(9))
 	require.Contains(t, h.first, uint64(10))
 	require.Contains(t, h.first, uint64(maxHandshakes+9))
+}
+
+// TestProofsOfServers: proofs are of one server and one certificate, and servers on loopback have none.
+func TestProofsOfServers(t *testing.T) {
+	t.Parallel()
+	h := newHandshakes()
+	server, other := netip.MustParseAddrPort("203.0.113.7:443"), netip.MustParseAddrPort("203.0.113.7:8443")
+	h.proofs.of(server).Add(1)
+	require.True(t, h.proofs.of(server).Has(1))
+	require.False(t, h.proofs.of(server).Has(2))
+	require.False(t, h.proofs.of(other).Has(1))
+	require.False(t, newHandshakes().proofs.of(server).Has(1))
+	require.Nil(t, h.proofs.of(netip.MustParseAddrPort("127.0.0.1:443")))
+	require.Nil(t, h.proofs.of(netip.MustParseAddrPort("[::1]:443")))
 }

@@ -110,6 +110,21 @@ func TestSets(t *testing.T) {
 	}
 }
 
+// BenchmarkRecognizeKnown names every example once.
+func BenchmarkRecognizeKnown(b *testing.B) {
+	var all []*conformance.Conversation
+	for _, e := range append(specified, examples...) {
+		all = append(all, e.talk(b, nil))
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		for _, c := range all {
+			Recognize(c, conformance.Options{})
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(all)), "ns/conversation")
+}
+
 // FuzzIndex compares the index with asking everybody.
 func FuzzIndex(f *testing.F) {
 	for i, e := range append(specified, examples...) {

@@ -5,6 +5,8 @@ import (
 	"sync"
 
 	"golang.org/x/crypto/cryptobyte"
+
+	"github.com/cipherlens/cipherlens/internal/conformance"
 )
 
 // session is one TLS connection: both directions and what they agreed on.
@@ -20,18 +22,22 @@ type session struct {
 	serverSeen     bool
 	v2             int  // length of an SSL 2.0 hello
 	ended          bool // no more bytes will come
+	proofs         conformance.Proofs
 }
 
 // sessions keeps what was used, for the room of its steps.
 var sessions = sync.Pool{New: func() any { return new(session) }}
 
-// read reads both directions of a connection whose first client byte is client[0]. cut says that bytes after those given exist, or
-// may still come. What s held before is gone.
-func (s *session) read(client, server []byte, clientCut, serverCut, ended bool) {
+// read reads both directions of a connection, of which the side that is called client here spoke as one. What s held before is gone.
+func (s *session) read(c *conformance.Conversation, clientSide, serverSide *conformance.Half) {
+	client, server := clientSide.Data, serverSide.Data
 	*s = session{
-		ended: ended, clientSeen: len(client) > 0, serverSeen: len(server) > 0,
-		client: stream{client: true, cut: clientCut, steps: s.client.steps[:0]},
-		server: stream{cut: serverCut, steps: s.server.steps[:0]},
+		ended: c.Ended, clientSeen: len(client) > 0, serverSeen: len(server) > 0, proofs: c.Proofs,
+		client: stream{client: true, cut: missing(c, clientSide), steps: s.client.steps[:0]},
+		server: stream{cut: missing(c, serverSide), steps: s.server.steps[:0]},
+	}
+	if clientSide != &c.Client {
+		s.proofs = nil // they are of the other side
 	}
 	if h, n, err := parseV2Hello(client); err == nil {
 		s.firstHello, s.hello, s.v2 = h, h, n

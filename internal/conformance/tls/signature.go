@@ -74,9 +74,14 @@ func (s *session) verify(params []byte, sig cryptobyte.String) {
 	if !ok {
 		return
 	}
+	if s.proofs != nil && s.proofs.Has(leaf.hash) {
+		return
+	}
 	sum := passed.sum(leaf.hash, alg, s.hello.Random, s.reply.random, params, value)
 	if !passed.check(sum, func() bool { return verifies(leaf.publicKey(), alg, s.randoms(params), value) }) {
 		s.broken |= ruleSignature
+	} else if s.proofs != nil && leaf.publicKey() != nil {
+		s.proofs.Add(leaf.hash)
 	}
 }
 

@@ -61,7 +61,7 @@ func judgeFromStart(c *conformance.Conversation, client, server *conformance.Hal
 	}
 	s := sessions.Get().(*session)
 	defer sessions.Put(s)
-	s.read(client.Data, server.Data, missing(c, client), missing(c, server), c.Ended)
+	s.read(c, client, server)
 	if !s.answered(server.Data) {
 		s.broken |= ruleServerNotTLS
 	}
