@@ -3,7 +3,6 @@ package randomness
 import (
 	"encoding/binary"
 	"math"
-	"math/bits"
 	"sync/atomic"
 )
 
@@ -63,18 +62,6 @@ func (c *counts) count(sample []byte) {
 	}
 }
 
-// order is what the order of a sample's bytes yields.
-type order struct {
-	transitions  int // changes between neighbouring bits, most significant bit first
-	printableRun int // longest run of bytes in 0x20..0x7e
-	equalRun     int // longest run of one byte value
-}
-
-// runs looks at a sample's order.
-func runs(sample []byte) order {
-	return order{transitions: transitions(sample), printableRun: printableRun(sample), equalRun: equalRun(sample)}
-}
-
 // planes counts each bit of a nibble.
 func (w *ways) planes(to *[4]int) {
 	for v, k := range w {
@@ -100,89 +87,6 @@ func (c *counts) tally(sample []byte) {
 	for _, b := range sample {
 		c.bytes[b]++
 	}
-}
-
-const ones, high = 0x0101010101010101, 0x8080808080808080
-
-// equalRun is the length of the longest run of one byte value. Eight bytes that all differ from the next are passed at once.
-func equalRun(sample []byte) int {
-	longest, at := min(len(sample), 1), 0
-	for at+1 < len(sample) {
-		if at+9 <= len(sample) {
-			if x := binary.LittleEndian.Uint64(sample[at:]) ^ binary.LittleEndian.Uint64(sample[at+1:]); (x-ones)&^x&high == 0 {
-				at += 8
-				continue
-			}
-		}
-		end := at + 1
-		for end < len(sample) && sample[end] == sample[at] {
-			end++
-		}
-		longest = max(longest, end-at)
-		at = end
-	}
-	return longest
-}
-
-// printableRun is the length of the longest run of bytes in 0x20..0x7e: with a bit for each of 64 bytes, the runs are made shorter by one
-// until none is left.
-func printableRun(sample []byte) int {
-	var rows [MaxSample / 64]uint64
-	for i, b := range sample[len(sample)&^7:] {
-		if b-0x20 <= 0x5e {
-			rows[len(sample)/64] |= 1 << (len(sample)&^7%64 + i)
-		}
-	}
-	for at := 0; at+8 <= len(sample); at += 8 {
-		rows[at/64%len(rows)] |= printables(binary.LittleEndian.Uint64(sample[at:])) << (at % 64)
-	}
-	const usual = 24 // longer ones have text
-	all := rows[:(len(sample)+63)/64]
-	for run := range usual {
-		left := uint64(0)
-		for i, row := range all {
-			next := uint64(0)
-			if i+1 < len(all) {
-				next = all[i+1] << 63
-			}
-			all[i] = row & (row>>1 | next)
-			left |= row
-		}
-		if left == 0 {
-			return run
-		}
-	}
-	longest, run := 0, 0
-	for _, b := range sample {
-		if run++; b-0x20 > 0x5e {
-			run = 0
-		}
-		longest = max(longest, run)
-	}
-	return longest
-}
-
-// printables are the printable ones of eight bytes, a bit each.
-func printables(w uint64) uint64 {
-	low := w & (ones * 0x7f)
-	return ((low + ones*0x60) &^ (low + ones) &^ w & high) >> 7 * 0x0102040810204080 >> 56
-}
-
-// transitions counts the changes between neighbouring bits, eight bytes at a time.
-func transitions(sample []byte) int {
-	changes := 0
-	for len(sample) > 8 {
-		w := binary.BigEndian.Uint64(sample)
-		changes += bits.OnesCount64((w^w>>1)&(1<<63-1)) + int((sample[7]^sample[8]>>7)&1)
-		sample = sample[8:]
-	}
-	for i, b := range sample {
-		changes += bits.OnesCount8((b ^ b>>1) & 0x7f)
-		if i > 0 {
-			changes += int((b>>7 ^ sample[i-1]) & 1)
-		}
-	}
-	return changes
 }
 
 // low is the number of bytes below 16.
@@ -363,61 +267,4 @@ func (w *ways) chiSquare(n int) float64 {
 		x += k * k
 	}
 	return 16*float64(x)/float64(n) - float64(n)
-}
-
-// serialCorrelations are, at lags 1 and 2, the standardised sums of products of bytes that far apart (Knuth, TAOCP 2, 3.3.2 K). The mean
-// 127.5 and variance 5461.25 of a uniform byte are known, hence mean 0 and variance 1 are exact.
-func serialCorrelations(sample []byte) (z [2]float64) {
-	if len(sample) <= len(z) {
-		return z
-	}
-	last, before := 2*int(sample[1])-255, 2*int(sample[0])-255
-	sum := [2]int{last * before}
-	for _, b := range sample[2:] {
-		x := 2*int(b) - 255
-		sum[0] += x * last
-		sum[1] += x * before
-		last, before = x, last
-	}
-	for i := range z {
-		z[i] = float64(sum[i]) / (4 * 5461.25) / math.Sqrt(float64(len(sample)-i-1))
-	}
-	return z
-}
-
-// repeatsP tests how often three bytes in a row have occurred before: among n uniform bytes about as often as there are pairs
-// of places, over 2^24, and Poisson distributed.
-func repeatsP(sample []byte) float64 {
-	places := float64(len(sample) - 2)
-	return poissonTail(repeats(sample), places*(places-1)/2/(1<<24))
-}
-
-// repeats counts the places where the next three bytes have occurred before, as far as a table of the last three by hash
-// remembers it.
-func repeats(sample []byte) int {
-	if len(sample) <= 512 { // less to clear
-		var last [1024]uint32
-		return repeatsBy(last[:], 22, sample)
-	}
-	var last [4096]uint32
-	return repeatsBy(last[:], 20, sample)
-}
-
-// repeatsBy counts with a table by hash, of 32-shift bits.
-func repeatsBy(last []uint32, shift int, sample []byte) int {
-	found := 0
-	if len(sample) < 3 {
-		return 0
-	}
-	const full = 1 << 24 // unlike an empty slot
-	key := uint32(sample[0])<<8 | uint32(sample[1])
-	for _, b := range sample[2:] {
-		key = key<<8&0xffffff | uint32(b)
-		slot := &last[key*0x9e3779b1>>shift]
-		if *slot == key|full {
-			found++
-		}
-		*slot = key | full
-	}
-	return found
 }
