@@ -20,8 +20,55 @@ func runs(sample []byte) order {
 
 const ones, high = 0x0101010101010101, 0x8080808080808080
 
-// equalRun is the length of the longest run of one byte value. Eight bytes that all differ from the next are passed at once.
+// equalRun is the length of the longest run of one byte value. Most samples have no three equal bytes in a row, which is found out first.
 func equalRun(sample []byte) int {
+	first := firstEqual(sample)
+	if first == len(sample) {
+		return min(len(sample), 1)
+	}
+	if rest := sample[first:]; threeEqual(rest) {
+		return longestEqual(rest)
+	}
+	return 2
+}
+
+// firstEqual is where the first pair of equal neighbours is, or 7 places before at most; len(sample) if there is none.
+func firstEqual(sample []byte) int {
+	at := 0
+	for rest := sample; len(rest) >= 9; rest = rest[8:] {
+		// A byte of x that is 0 shows in the high bit, and none does where all differ.
+		if x := binary.LittleEndian.Uint64(rest) ^ binary.LittleEndian.Uint64(rest[1:]); (x-ones)&^x&high != 0 {
+			return at
+		}
+		at += 8
+	}
+	for ; at+1 < len(sample); at++ {
+		if sample[at] == sample[at+1] {
+			return at
+		}
+	}
+	return len(sample)
+}
+
+// threeEqual says whether three bytes in a row are equal anywhere.
+func threeEqual(sample []byte) bool {
+	found := uint64(0)
+	rest := sample
+	for ; len(rest) >= 10; rest = rest[8:] {
+		middle := binary.LittleEndian.Uint64(rest[1:])
+		x := binary.LittleEndian.Uint64(rest) ^ middle | middle ^ binary.LittleEndian.Uint64(rest[2:])
+		found |= (x - ones) &^ x
+	}
+	for ; len(rest) >= 3; rest = rest[1:] {
+		if rest[0] == rest[1] && rest[1] == rest[2] {
+			return true
+		}
+	}
+	return found&high != 0
+}
+
+// longestEqual is equalRun in full. Eight bytes that all differ from the next are passed at once.
+func longestEqual(sample []byte) int {
 	longest, at := min(len(sample), 1), 0
 	for at+1 < len(sample) {
 		if at+9 <= len(sample) {
@@ -40,34 +87,56 @@ func equalRun(sample []byte) int {
 	return longest
 }
 
-// printableRun is the length of the longest run of bytes in 0x20..0x7e: with a bit for each of 64 bytes, the runs are made shorter by one
-// until none is left.
+// A row has a bit for each of 64 bytes in order, at the end of a run of 1, 2, 4 and 8 printable ones or more.
+type row struct{ one, two, four, eight uint64 }
+
+// rowAfter makes a row: where a run of k ends, and one of k has ended k bytes before, one of 2k ends.
+func rowAfter(r *row, one uint64) row {
+	two := one & (one<<1 | r.one>>63)
+	four := two & (two<<2 | r.two>>62)
+	return row{one: one, two: two, four: four, eight: four & (four<<4 | r.four>>60)}
+}
+
+// has says whether a run of k printable bytes ends in a row, 0 < k <= 16: one of half as many or more, and one that ended before, together.
+func (now *row) has(k int, before *row) bool {
+	switch {
+	case k > 8:
+		return now.eight&(now.eight<<(k-8)|before.eight>>(72-k)) != 0
+	case k > 4:
+		return now.four&(now.four<<(k-4)|before.four>>(68-k)) != 0
+	case k > 2:
+		return now.two&(now.two<<(k-2)|before.two>>(66-k)) != 0
+	case k == 2:
+		return now.two != 0
+	}
+	return now.one != 0
+}
+
+// printableRun is the length of the longest run of bytes in 0x20..0x7e.
 func printableRun(sample []byte) int {
-	var rows [MaxSample / 64]uint64
-	for i, b := range sample[len(sample)&^7:] {
-		if b-0x20 <= 0x5e {
-			rows[len(sample)/64] |= 1 << (len(sample)&^7%64 + i)
+	const most = 16 // longer ones have text
+	longest, before := 0, row{}
+	for rest := sample; len(rest) > 0; {
+		var now row
+		if len(rest) >= 64 {
+			now, rest = rowAfter(&before, printableRow((*[64]byte)(rest))), rest[64:]
+		} else {
+			var last [64]byte
+			copy(last[:], rest)
+			now, rest = rowAfter(&before, printableRow(&last)), nil
 		}
-	}
-	for at := 0; at+8 <= len(sample); at += 8 {
-		rows[at/64%len(rows)] |= printables(binary.LittleEndian.Uint64(sample[at:])) << (at % 64)
-	}
-	const usual = 24 // longer ones have text
-	all := rows[:(len(sample)+63)/64]
-	for run := range usual {
-		left := uint64(0)
-		for i, row := range all {
-			next := uint64(0)
-			if i+1 < len(all) {
-				next = all[i+1] << 63
+		for now.has(longest+1, &before) {
+			if longest++; longest == most {
+				return longestPrintable(sample)
 			}
-			all[i] = row & (row>>1 | next)
-			left |= row
 		}
-		if left == 0 {
-			return run
-		}
+		before = now
 	}
+	return longest
+}
+
+// longestPrintable is printableRun byte by byte.
+func longestPrintable(sample []byte) int {
 	longest, run := 0, 0
 	for _, b := range sample {
 		if run++; b-0x20 > 0x5e {
@@ -78,19 +147,27 @@ func printableRun(sample []byte) int {
 	return longest
 }
 
-// printables are the printable ones of eight bytes, a bit each.
+// printableRow has a bit for each byte that is printable.
+func printableRow(b *[64]byte) (row uint64) {
+	for i := 0; i < len(b); i += 8 {
+		row = row>>8 | printables(binary.LittleEndian.Uint64(b[i:]))
+	}
+	return row
+}
+
+// printables are the printable ones of eight bytes, a bit each in the upper byte. Without its high bit, a byte gets it by the addition of
+// 0x60 from 0x20 on, and of 1 at 0x7f only. The multiplication puts bit 8i+7 at 56+i: no two terms of it meet.
 func printables(w uint64) uint64 {
 	low := w & (ones * 0x7f)
-	return ((low + ones*0x60) &^ (low + ones) &^ w & high) >> 7 * 0x0102040810204080 >> 56
+	return ((low + ones*0x60) ^ (low + ones)) &^ w & high * 0x0002040810204081 & (0xff << 56)
 }
 
 // transitions counts the changes between neighbouring bits, eight bytes at a time.
 func transitions(sample []byte) int {
 	changes := 0
-	for len(sample) > 8 {
+	for ; len(sample) >= 9; sample = sample[8:] {
 		w := binary.BigEndian.Uint64(sample)
-		changes += bits.OnesCount64((w^w>>1)&(1<<63-1)) + int((sample[7]^sample[8]>>7)&1)
-		sample = sample[8:]
+		changes += bits.OnesCount64(w ^ (w<<1 | uint64(sample[8]>>7)))
 	}
 	for i, b := range sample {
 		changes += bits.OnesCount8((b ^ b>>1) & 0x7f)
