@@ -1,8 +1,8 @@
 package randomness
 
 import (
-	"encoding/binary"
 	"math"
+	"math/bits"
 	"sync/atomic"
 )
 
@@ -42,19 +42,21 @@ var planesOf = func() (t [256]uint64) {
 func (c *counts) count(sample []byte) {
 	c.n = len(sample)
 	c.tally(sample)
-	squares := 0
+	var nibbles [2][4]uint64 // four counts in each word, which hold MaxSample
+	low := &nibbles[0]
+	squares := uint64(0)
 	for high := range 16 {
-		row, sum := (*[16]uint16)(c.bytes[16*high:]), 0
-		for low, k := range row {
-			c.nibbles[0][low] += int(k)
-			squares += int(k) * int(k)
-			sum += int(k)
-		}
-		c.nibbles[1][high] = sum
+		row := (*[16]uint16)(c.bytes[16*high:])
+		k0, k1, k2, k3 := fourOf((*[4]uint16)(row[0:])), fourOf((*[4]uint16)(row[4:])), fourOf((*[4]uint16)(row[8:])), fourOf((*[4]uint16)(row[12:]))
+		low[0], low[1], low[2], low[3] = low[0]+k0, low[1]+k1, low[2]+k2, low[3]+k3
+		nibbles[1][high/4] |= sumOf(k0+k1+k2+k3) << (16 * (high % 4))
+		squares += twoSquares(k0) + twoSquares(k0>>16) + twoSquares(k1) + twoSquares(k1>>16)
+		squares += twoSquares(k2) + twoSquares(k2>>16) + twoSquares(k3) + twoSquares(k3>>16)
 	}
-	c.equal = (squares - c.n) / 2
-	for i := range c.nibbles {
-		c.nibbles[i].planes((*[4]int)(c.planes[4*i:]))
+	c.equal = (int(squares>>32) - c.n) / 2
+	for i := range nibbles {
+		c.nibbles[i] = waysOf(&nibbles[i])
+		planes(&nibbles[i], (*[4]int)(c.planes[4*i:]))
 	}
 	c.text = int(c.bytes['\t']) + int(c.bytes['\r']) + int(c.bytes['\n']) - int(c.bytes[0x7f])
 	for _, k := range c.nibbles[1][2:8] { // 0x20..0x7f
@@ -62,27 +64,50 @@ func (c *counts) count(sample []byte) {
 	}
 }
 
-// planes counts each bit of a nibble.
-func (w *ways) planes(to *[4]int) {
-	for v, k := range w {
-		for bit := range to {
-			to[bit] += k & -(v >> bit & 1)
-		}
+// fourOf puts four counts in a word.
+func fourOf(k *[4]uint16) uint64 {
+	return uint64(k[0]) | uint64(k[1])<<16 | uint64(k[2])<<32 | uint64(k[3])<<48
+}
+
+// sumOf sums up the four counts of a word.
+func sumOf(k uint64) uint64 { return k * 0x0001000100010001 >> 48 }
+
+// twoSquares is, in its upper half, the sum of the squares of the first and third count of a word: (a + b<<32)(b + a<<32) has that there,
+// and ab in the lower half, which over all counts of a sample sums up to less than 1<<32.
+func twoSquares(k uint64) uint64 {
+	k &= 0x0000ffff0000ffff
+	return k * bits.RotateLeft64(k, 32)
+}
+
+// waysOf takes words of four counts apart.
+func waysOf(words *[4]uint64) (w ways) {
+	for i := range w {
+		w[i] = int(words[i/4] >> (16 * (i % 4)) & 0xffff)
 	}
+	return w
+}
+
+// planes counts each bit of a nibble: the upper two tell the words, the lower two the counts within a word.
+func planes(words *[4]uint64, to *[4]int) {
+	all := words[0] + words[1] + words[2] + words[3]
+	to[0] = int(all>>16&0xffff + all>>48)
+	to[1] = int(all>>32&0xffff + all>>48)
+	to[2] = int(sumOf(words[1] + words[3]))
+	to[3] = int(sumOf(words[2] + words[3]))
 }
 
 // tally counts byte values.
 func (c *counts) tally(sample []byte) {
 	for ; len(sample) >= 8; sample = sample[8:] {
-		w := binary.LittleEndian.Uint64(sample)
-		c.bytes[byte(w)]++
-		c.bytes[byte(w>>8)]++
-		c.bytes[byte(w>>16)]++
-		c.bytes[byte(w>>24)]++
-		c.bytes[byte(w>>32)]++
-		c.bytes[byte(w>>40)]++
-		c.bytes[byte(w>>48)]++
-		c.bytes[byte(w>>56)]++
+		b := (*[8]byte)(sample)
+		c.bytes[b[0]]++
+		c.bytes[b[1]]++
+		c.bytes[b[2]]++
+		c.bytes[b[3]]++
+		c.bytes[b[4]]++
+		c.bytes[b[5]]++
+		c.bytes[b[6]]++
+		c.bytes[b[7]]++
 	}
 	for _, b := range sample {
 		c.bytes[b]++
