@@ -50,11 +50,11 @@ func (c *counts) plain(sample []byte) bool {
 	if o := runs(sample); !near(8*n-1, o.transitions, 0.5) || !shortRuns(n, o.printableRun, o.equalRun) {
 		return false
 	}
-	mean, deviation, _ := pairMoments(n)
-	if z := (c.pairs() - mean) / deviation; z < lowZ || z > plainZ {
+	e := expected(n)
+	if z := (c.pairs() - e.pairs) / e.pairsSD; z < lowZ || z > plainZ {
 		return false
 	}
-	if meanEntropy(n)-c.entropy() > plainZ*entropySD(n) {
+	if e.entropy-c.entropy() > plainZ*e.entropySD {
 		return false
 	}
 	serial := serialCorrelations(sample)
@@ -78,11 +78,7 @@ func shortRuns(n, text, equal int) bool {
 
 // expectedRuns is how many runs of k successes or more n trials have, as longestRunTail takes it.
 func expectedRuns(n, k int, p float64) float64 {
-	power := 1.0
-	for ; k > 0 && power > 1e-9; k-- {
-		power *= p
-	}
-	return power * (float64(n-k)*(1-p) + 1)
+	return whole(p, k) * (float64(n-k)*(1-p) + 1)
 }
 
 // fewRepeats says whether so many repeated triples are likely: none, or one where places are many.
