@@ -3,7 +3,6 @@ package randomness
 import (
 	"math"
 	"math/bits"
-	"sync/atomic"
 )
 
 // tests is the number of p-values that counts.unlikelihood sums up.
@@ -172,34 +171,46 @@ var surprise = func() (t [128]float64) {
 	return t
 }()
 
+// surprises2 is the sum of two surprises below 32, at the one and 32 times the other.
+var surprises2 = func() (t [32 * 32]float64) {
+	for i := range t {
+		t[i] = surprise[i%32] + surprise[i/32]
+	}
+	return t
+}()
+
 // surprises is the sum of k log2 k over how often each byte value occurs.
 func (c *counts) surprises() float64 {
-	var h [4]float64 // several sums do not wait for each other
-	for b, k := range c.bytes {
-		if int(k) < len(surprise) {
-			h[b%len(h)] += surprise[k]
-		} else {
-			h[b%len(h)] += float64(k) * math.Log2(float64(k))
+	var h0, h1, h2, h3 float64 // several sums do not wait for each other
+	for i := 0; i < len(c.bytes); i += 8 {
+		a, b := fourOf((*[4]uint16)(c.bytes[i:])), fourOf((*[4]uint16)(c.bytes[i+4:]))
+		if (a|b)&^0x001f001f001f001f != 0 {
+			for _, k := range c.bytes[i : i+8] {
+				h0 += surpriseOf(k)
+			}
+			continue
 		}
+		a, b = a|a>>11, b|b>>11 // moves the second and fourth count to 32 times the first and third
+		h0 += surprises2[a&0x3ff]
+		h1 += surprises2[a>>32&0x3ff]
+		h2 += surprises2[b&0x3ff]
+		h3 += surprises2[b>>32&0x3ff]
 	}
-	return h[0] + h[1] + h[2] + h[3]
+	return h0 + h1 + h2 + h3
+}
+
+func surpriseOf(k uint16) float64 {
+	if int(k) < len(surprise) {
+		return surprise[k]
+	}
+	return float64(k) * math.Log2(float64(k))
 }
 
 // entropy is the plug-in Shannon entropy, bits a byte (Shannon, 1948).
 func (c *counts) entropy() float64 { return math.Log2(float64(c.n)) - c.surprises()/float64(c.n) }
 
-// means keeps what meanEntropy gave, as bits; 0 where it was not asked yet.
-var means [MaxSample + 1]atomic.Uint64
-
 // meanEntropy is the exact mean of the plug-in entropy of n uniform bytes, for n up to MaxSample.
-func meanEntropy(n int) float64 {
-	if kept := means[n].Load(); kept != 0 {
-		return math.Float64frombits(kept)
-	}
-	mean := meanEntropyOf(n)
-	means[n].Store(math.Float64bits(mean))
-	return mean
-}
+func meanEntropy(n int) float64 { return expected(n).entropy }
 
 // meanEntropyOf is 256 times the mean of -k/n log2(k/n) over the binomial number k of occurrences of one value.
 func meanEntropyOf(n int) float64 {
@@ -219,20 +230,17 @@ func meanEntropyOf(n int) float64 {
 // entropyP tests the entropy of n bytes against its exact mean and spread. Its skewness is taken to be that of the number of equal pairs,
 // of which it is a linear function while no value occurs three times.
 func entropyP(n int, entropy float64) float64 {
-	z := (meanEntropy(n) - entropy) / entropySD(n)
-	_, _, skewness := pairMoments(n)
-	return pearsonTail(z, skewness)
+	e := expected(n)
+	return e.tail.p((e.entropy - entropy) / e.entropySD)
 }
 
 // entropySD is the standard deviation of the plug-in entropy of n uniform bytes.
 func entropySD(n int) float64 {
-	i := gridIndex(n)
-	if i+1 == len(calibration) || calibration[i].n >= n {
+	i, weight := gridPlace(n)
+	if weight == 0 {
 		return calibration[i].entropySD
 	}
-	lo, hi := &calibration[i], &calibration[i+1]
-	w := math.Log(float64(n)/float64(lo.n)) / math.Log(float64(hi.n)/float64(lo.n))
-	return lo.entropySD*(1-w) + hi.entropySD*w
+	return calibration[i].entropySD*(1-weight) + calibration[i+1].entropySD*weight
 }
 
 // pairs is the number of pairs of equal bytes, X. Pearson's chi-square is 512/n X + 256 - n, so that both are one test.
@@ -260,8 +268,8 @@ func (c *counts) chiSquareP() float64 {
 	if c.n < 2 {
 		return 1
 	}
-	mean, deviation, skewness := pairMoments(c.n)
-	return pearsonTail((c.pairs()-0.5-mean)/deviation, skewness)
+	e := expected(c.n)
+	return e.tail.p((c.pairs() - 0.5 - e.pairs) / e.pairsSD)
 }
 
 // chiSquareTwoSidedP also finds bytes that are too evenly spread, as counters and permutations are; upper is chiSquareP.
@@ -269,8 +277,8 @@ func (c *counts) chiSquareTwoSidedP(upper float64) float64 {
 	if upper < 0.5 {
 		return 2 * upper // both tails hold the value itself, so that the lower one is above a half
 	}
-	mean, deviation, skewness := pairMoments(c.n)
-	lower := 1 - pearsonTail((c.pairs()+0.5-mean)/deviation, skewness)
+	e := expected(c.n)
+	lower := 1 - e.tail.p((c.pairs()+0.5-e.pairs)/e.pairsSD)
 	return min(1, 2*min(upper, lower))
 }
 
