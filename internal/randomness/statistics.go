@@ -171,17 +171,39 @@ var surprise = func() (t [128]float64) {
 	return t
 }()
 
+// surprises2 is the sum of two surprises below 32, at the one and 32 times the other.
+var surprises2 = func() (t [32 * 32]float64) {
+	for i := range t {
+		t[i] = surprise[i%32] + surprise[i/32]
+	}
+	return t
+}()
+
 // surprises is the sum of k log2 k over how often each byte value occurs.
 func (c *counts) surprises() float64 {
-	var h [4]float64 // several sums do not wait for each other
-	for b, k := range c.bytes {
-		if int(k) < len(surprise) {
-			h[b%len(h)] += surprise[k]
-		} else {
-			h[b%len(h)] += float64(k) * math.Log2(float64(k))
+	var h0, h1, h2, h3 float64 // several sums do not wait for each other
+	for i := 0; i < len(c.bytes); i += 8 {
+		a, b := fourOf((*[4]uint16)(c.bytes[i:])), fourOf((*[4]uint16)(c.bytes[i+4:]))
+		if (a|b)&^0x001f001f001f001f != 0 {
+			for _, k := range c.bytes[i : i+8] {
+				h0 += surpriseOf(k)
+			}
+			continue
 		}
+		a, b = a|a>>11, b|b>>11 // moves the second and fourth count to 32 times the first and third
+		h0 += surprises2[a&0x3ff]
+		h1 += surprises2[a>>32&0x3ff]
+		h2 += surprises2[b&0x3ff]
+		h3 += surprises2[b>>32&0x3ff]
 	}
-	return h[0] + h[1] + h[2] + h[3]
+	return h0 + h1 + h2 + h3
+}
+
+func surpriseOf(k uint16) float64 {
+	if int(k) < len(surprise) {
+		return surprise[k]
+	}
+	return float64(k) * math.Log2(float64(k))
 }
 
 // entropy is the plug-in Shannon entropy, bits a byte (Shannon, 1948).

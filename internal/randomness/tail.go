@@ -38,21 +38,21 @@ var logFactorial = func() (t [MaxSample + 1]float64) {
 // binomialSum adds up P(X = k), P(X = k+1), … for a k above the mean, where the terms fall.
 func binomialSum(n, k int, p float64) float64 {
 	term := math.Exp(logFactorial[n] - logFactorial[k] - logFactorial[n-k] + float64(k)*math.Log(p) + float64(n-k)*math.Log1p(-p))
-	sum := 0.0
-	for ; k <= n && term > sum*1e-15; k++ {
+	sum, odds := 0.0, p/(1-p)
+	for ; k <= n && term > sum*1e-14; k++ {
 		sum += term
-		term *= float64(n-k) / float64(k+1) * p / (1 - p)
+		term *= float64(n-k) / float64(k+1) * odds
 	}
 	return min(sum, 1)
 }
 
-// twoSidedBinomial is twice the smaller tail, at most 1.
+// twoSidedBinomial is twice the smaller tail, at most 1. That is the one on k's side of the mean: the median is next to the mean (Kaas and
+// Buhrman, Statistica Neerlandica 34:13, 1980), so that the other tail is a half or more.
 func twoSidedBinomial(n, k int, p float64) float64 {
-	mean, variance := float64(n)*p, float64(n)*p*(1-p)
-	if variance >= exactVariance { // both tails of binomialTail are the same function of the distance from the mean
-		return min(1, math.Erfc((math.Abs(float64(k)-mean)-0.5)/math.Sqrt(2*variance)))
+	if float64(k) < float64(n)*p {
+		k, p = n-k, 1-p
 	}
-	return min(1, 2*min(binomialTail(n, k, p), binomialTail(n, n-k, 1-p)))
+	return min(1, 2*binomialTail(n, k, p))
 }
 
 // poissonTail is P(X >= k) for X Poisson with the given mean.
