@@ -220,15 +220,16 @@ func (a fe) square() bool {
 	a0, a1, a2, a3 := a[0], a[1], a[2], a[3]
 	n0, n1, n2, n3 := modulus[0], modulus[1], modulus[2], modulus[3]
 	odd := uint64(0) // bit 1: the symbol is negated
-	for a1|a2|a3|n1|n2|n3 != 0 {
+	z := uint(bits.TrailingZeros64(a0))
+	for a2|a3|n2|n3 != 0 {
 		if a0 == 0 {
 			if a1|a2|a3 == 0 {
 				return true // no common divisor but p itself, of 0
 			}
 			a0, a1, a2, a3 = a1, a2, a3, 0 // (2/n)^64 = 1
+			z = uint(bits.TrailingZeros64(a0))
 			continue
 		}
-		z := uint(bits.TrailingZeros64(a0))
 		odd ^= uint64(z) << 1 & (n0 ^ n0>>1)
 		z &= 63
 		a0 = a0>>z | a1<<1<<(63-z)
@@ -240,6 +241,7 @@ func (a fe) square() bool {
 		d1, c := bits.Sub64(a1, n1, c)
 		d2, c := bits.Sub64(a2, n2, c)
 		d3, less := bits.Sub64(a3, n3, c)
+		z = uint(bits.TrailingZeros64(d0)) // as many as of the difference's opposite
 		swap := -less
 		odd ^= a0 & n0 & swap
 		n0 ^= (n0 ^ a0) & swap
@@ -250,6 +252,32 @@ func (a fe) square() bool {
 		a1, c = bits.Add64(d1^swap, 0, c)
 		a2, c = bits.Add64(d2^swap, 0, c)
 		a3, _ = bits.Add64(d3^swap, 0, c)
+	}
+	return squarePair(a0, a1, n0, n1, odd)
+}
+
+// squarePair goes on with what fits into two words each.
+func squarePair(a0, a1, n0, n1, odd uint64) bool {
+	z := uint(bits.TrailingZeros64(a0))
+	for a1|n1 != 0 {
+		if a0 == 0 { // a1 is not, as there is no common divisor
+			a0, a1 = a1, 0
+			z = uint(bits.TrailingZeros64(a0))
+			continue
+		}
+		odd ^= uint64(z) << 1 & (n0 ^ n0>>1)
+		z &= 63
+		a0 = a0>>z | a1<<1<<(63-z)
+		a1 >>= z
+		d0, c := bits.Sub64(a0, n0, 0)
+		d1, less := bits.Sub64(a1, n1, c)
+		z = uint(bits.TrailingZeros64(d0))
+		swap := -less
+		odd ^= a0 & n0 & swap
+		n0 ^= (n0 ^ a0) & swap
+		n1 ^= (n1 ^ a1) & swap
+		a0, c = bits.Add64(d0^swap, less, 0)
+		a1, _ = bits.Add64(d1^swap, 0, c)
 	}
 	return squareWord(a0, n0, odd)
 }
