@@ -43,6 +43,7 @@ const (
 	ruleRecordSize
 	ruleLowEntropy
 	ruleSealedVersion
+	ruleServerFirst
 )
 
 var ruleNames = [...]string{
@@ -54,7 +55,7 @@ var ruleNames = [...]string{
 	"key_exchange_length", "key_exchange_invalid", "missing_certificate", "certificate_malformed", "missing_server_key_exchange",
 	"missing_client_key_exchange", "key_exchange_signature", "no_client_finished", "no_server_finished", "finished_size",
 	"server_flight_size", "record_size_impossible", "low_entropy_application_data",
-	"sealed_record_version",
+	"sealed_record_version", "server_spoke_first",
 }
 
 // enforced are the rules about the hellos that the other side enforces: a broken stack is met with an alert or a reset, so they count

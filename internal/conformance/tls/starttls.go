@@ -33,6 +33,7 @@ func judgeStartTLS(c *conformance.Conversation) (conformance.Judgement, bool) {
 		}
 		client.Data, server.Data = client.Data[o.client:], server.Data[o.server:]
 		client.Total, server.Total = client.Total-uint64(o.client), server.Total-uint64(o.server)
+		client.Segments, server.Segments = nil, nil // their offsets count from the prelude on
 		name = o.name
 		if beginsWithHello(client.Data) {
 			j, ok := judgeFromStart(c, &client, &server)

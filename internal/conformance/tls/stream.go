@@ -36,6 +36,7 @@ type step struct {
 	typ    uint8  // handshake type; for stepSealed the content type
 	body   []byte // message without header, or the record's fragment as far as it was captured
 	length int    // stepSealed: the record's length
+	at     int    // stepSealed: where the record begins in its direction
 }
 
 // maxSteps bounds what is kept of one direction; framing is checked further.
@@ -47,6 +48,7 @@ type stream struct {
 	broken  rules
 	cut     bool // bytes after data exist and were not seen, or may still come
 	records int
+	at      int  // where the record at hand begins
 	closed  bool // an alert was sent: anything may follow
 
 	pending   []byte // beginning of a handshake message that goes on in the next record
@@ -80,6 +82,7 @@ func (s *stream) read(data []byte) {
 			return
 		}
 		s.records++
+		s.at = off
 		s.record(&r)
 		if s.broken != 0 {
 			return
@@ -163,7 +166,7 @@ func (s *stream) record(r *record) {
 		}
 		s.handshake(r)
 	default:
-		s.add(step{kind: stepSealed, typ: r.typ, body: r.frag, length: r.length})
+		s.add(step{kind: stepSealed, typ: r.typ, body: r.frag, length: r.length, at: s.at})
 	}
 }
 
@@ -185,7 +188,7 @@ func (s *stream) sealedRecord(r *record) {
 	if r.typ == typeAlert {
 		s.closed = true
 	}
-	s.add(step{kind: stepSealed, typ: r.typ, body: r.frag, length: r.length})
+	s.add(step{kind: stepSealed, typ: r.typ, body: r.frag, length: r.length, at: s.at})
 }
 
 func (s *stream) add(st step) {

@@ -65,6 +65,9 @@ func judgeFromStart(c *conformance.Conversation, client, server *conformance.Hal
 	if !s.answered(server.Data) {
 		s.broken |= ruleServerNotTLS
 	}
+	if s.broken == 0 && s.serverFirst(c.ServerPort, client.Segments, server.Segments) {
+		s.broken |= ruleServerFirst
+	}
 	j := s.judgement(c)
 	if j.Verdict == conformance.TLSMimic && !c.StartSeen {
 		return judgeMidstream(c)

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Records genuine TLS of OpenSSL and GnuTLS into testdata/genuine/: usage record.py OUTDIR. Needs openssl, gnutls-cli, gnutls-serv.
+"""Records genuine TLS of OpenSSL, GnuTLS and NSS into testdata/genuine/: usage record.py OUTDIR. Needs openssl, gnutls-cli, gnutls-serv; tstclnt, selfserv,
+certutil and pk12util of NSS.
 
 A proxy on loopback stands between client and server and writes what each side sent, in order: C or S and the bytes of one read in hex.
 """
@@ -136,6 +137,39 @@ def gnutls(name, prio):
     srv.wait()
 
 
+def nss_database():
+    """A key database with one certificate of one's own for both sides."""
+    os.mkdir(os.path.join(TMP, "nss"))
+    sh("certutil", "-N", "-d", "sql:nss", "--empty-password")
+    sh("certutil", "-A", "-d", "sql:nss", "-n", "both", "-t", "CT,C,C", "-i", "rsa.pem")
+    sh("openssl", "pkcs12", "-export", "-inkey", "rsa.key", "-in", "rsa.pem", "-name", "both", "-out", "both.p12", "-passout", "pass:x")
+    sh("pk12util", "-i", "both.p12", "-d", "sql:nss", "-W", "x")
+
+
+def nss(name, server, script, tickets=True):
+    """TLS 1.3 of NSS's tstclnt, which packs its flight with a certificate into one record. Script: who says what, C or S."""
+    port = free_port()
+    own = server[0] == "selfserv"
+    args = ["-p", str(port), "-d", "sql:nss", "-n", "both", "-V", "tls1.3:tls1.3", "-r", "-r"] if own else \
+        ["-accept", f"127.0.0.1:{port}", "-key", "rsa.key", "-cert", "rsa.pem", "-CAfile", "rsa.pem", "-Verify", "1", "-tls1_3", "-quiet"]
+    srv = subprocess.Popen([*server, *args], cwd=TMP, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    time.sleep(0.7)
+    tap = Tap(port)
+    cl = subprocess.Popen(["tstclnt", "-4", "-h", "localhost", "-p", str(tap.port), "-d", "sql:nss", "-n", "both", "-V", "tls1.3:tls1.3", "-o", "-f",
+                           *(["-u"] if tickets else [])], cwd=TMP, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    time.sleep(0.4)
+    for side, line in script:
+        to = cl if side == "C" else srv
+        to.stdin.write(line)
+        to.stdin.flush()
+        time.sleep(0.2)
+    cl.terminate()
+    cl.wait()
+    srv.terminate()
+    srv.wait()
+    tap.save("nss_" + name)
+
+
 def starttls(name, script):
     """A server that plays the cleartext part and then OpenSSL (Python's ssl); openssl s_client -starttls is the client."""
     ctx = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -248,3 +282,12 @@ starttls("mysql", [bytes([0x4a, 0, 0, 0, 10]) + b"8.0.30\0" + bytes([1, 0, 0, 0]
                    + b"ijklmnopqrst\0" + b"caching_sha2_password\0", lambda got: len(got) >= 36])
 starttls("ldap", [lambda got: len(got) >= 31, bytes.fromhex("300c02010178070a010004000400")])
 starttls("irc", [has(b"STARTTLS\r\n"), b":localhost 670 * :begin\r\n"])
+
+nss_database()
+get = [("C", b"GET / HTTP/1.0\r\n\r\n")]
+lines = [("C", b"helo me\r\n"), ("S", b"250 ok\r\n"), ("C", b"quit\r\n"), ("S", b"221 bye\r\n")]
+nss("tls13_packed", ["selfserv"], get)
+nss("tls13_packed_tickets", ["selfserv", "-u"], get)
+nss("tls13_packed_lines", ["openssl", "s_server", "-num_tickets", "0"], lines)
+nss("tls13_packed_greeting", ["openssl", "s_server", "-num_tickets", "0"], [("S", b"220 ok\r\n"), *lines])
+nss("tls13_packed_greeting_tickets", ["openssl", "s_server"], [("S", b"220 ok\r\n"), *lines])
