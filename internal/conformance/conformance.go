@@ -85,6 +85,7 @@ type Judgement struct {
 	Sample      randomness.Stats // of the unexplained bytes that were judged (random, structured, mimic)
 	Final       bool             // more bytes would not change it: the flow's buffers can go
 	Stable      bool             // only more bytes would change it: that the flow ends would not
+	Pending     bool             // a few more bytes would decide it: worth another look soon after they come
 }
 
 // Recognizer knows one kind of protocol: it reads both directions and says what it found, or not ok when this is not its kind.

@@ -18,6 +18,9 @@ const (
 const (
 	// patience is how long bytes lie before they are judged although more might come.
 	patience = int64(10 * time.Second)
+	// hurry is the same where the last judgement was pending: long enough for most handshakes to end. It is taken so many times a flow at
+	// most, whatever the sender makes of it.
+	hurry, hurries = int64(2 * time.Second), 6
 	// linger is how long a reset flow waits for what was reordered.
 	linger = int64(5 * time.Second)
 )
@@ -58,7 +61,7 @@ func (t *Table) newSample(f *Flow) *sample {
 // shed takes the sample from the flow that has waited longest for more bytes, other than not. Flows whose bytes were
 // all judged go first.
 func (t *Table) shed(not *Flow) bool {
-	for _, c := range [...]class{idle, quiet, closing, fresh} {
+	for _, c := range [...]class{idle, quiet, closing, pressing, fresh} {
 		f := t.lists.oldest(c, not)
 		if f == nil {
 			continue
@@ -97,8 +100,8 @@ func (t *Table) stored(f *Flow, added int) {
 	s := f.sample
 	f.Ended = false
 	if added > 0 {
-		if f.class != closing && f.class != fresh {
-			t.lists.put(f, fresh, t.clock.now)
+		if f.class != closing && f.class != fresh && f.class != pressing {
+			t.lists.put(f, t.urgency(f), t.clock.now)
 		}
 	}
 	both := s.half[0].inOrder() > 0 && s.half[1].inOrder() > 0
@@ -122,6 +125,14 @@ func (t *Table) stored(f *Flow, added int) {
 	}
 }
 
+// urgency is the class of a flow with bytes that were not judged.
+func (t *Table) urgency(f *Flow) class {
+	if f.Judgement.Pending && f.sample.hurried < hurries && t.config.Least == 0 {
+		return pressing
+	}
+	return fresh
+}
+
 // judge asks what the flow is. When that is final, the sample goes.
 func (t *Table) judge(f *Flow, ended bool) {
 	s := f.sample
@@ -143,7 +154,7 @@ func (t *Table) judge(f *Flow, ended bool) {
 	}
 	if f.Judgement.Final {
 		t.settle(f)
-	} else if f.class == fresh {
+	} else if f.class == fresh || f.class == pressing {
 		t.lists.put(f, quiet, t.clock.now)
 	}
 }
@@ -223,7 +234,7 @@ func (t *Table) evict() {
 		t.remove(f)
 		return
 	}
-	for _, c := range [...]class{idle, quiet, closing, fresh} {
+	for _, c := range [...]class{idle, quiet, closing, pressing, fresh} {
 		for f := t.lists.oldest(c, nil); f != nil; f = t.lists.oldest(c, nil) {
 			if f.sample != nil {
 				t.stats.Unjudged++
@@ -248,6 +259,7 @@ func (t *Table) sweep() {
 	for i, silent := range [2]time.Duration{t.config.TCPIdle, t.config.UDPIdle} {
 		t.each(closing, i, linger, t.suspend)
 		t.each(fresh, i, patience, t.review)
+		t.each(pressing, i, hurry, t.review)
 		for _, c := range [...]class{bare, quiet, benign} {
 			t.each(c, i, int64(silent), t.suspend)
 		}
@@ -265,13 +277,19 @@ func (t *Table) each(c class, transport int, silent int64, do func(*Flow)) {
 	}
 }
 
-// review judges bytes that have lain for a while, unless they are few against those that were judged, or nobody waits for an answer.
+// review judges bytes that have lain for a while, unless they are few against those that were judged and the judgement is not pending, or nobody
+// waits for an answer.
 func (t *Table) review(f *Flow) {
 	s := f.sample
 	for i := range s.half {
 		t.await(s, &s.half[i])
 	}
-	if n := s.inOrder(); n > s.judged && n >= 2*s.judged && t.config.Least == 0 {
+	n, worth := s.inOrder(), 2*s.judged
+	if f.class == pressing {
+		s.hurried++
+		worth = 0
+	}
+	if n > s.judged && n >= worth && t.config.Least == 0 {
 		t.judge(f, false)
 		return
 	}

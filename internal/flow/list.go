@@ -4,14 +4,15 @@ package flow
 type class uint8
 
 const (
-	bare    class = iota // no payload yet
-	fresh                // has bytes that were not judged
-	quiet                // all its bytes were judged, but more could change the verdict
-	closing              // RST, or FIN with bytes missing: what was reordered may still come
-	idle                 // ended, but keeps its bytes in case it goes on
-	benign               // judged for good, no alert
-	done                 // ended and judged, no alert
-	alert                // judged for good, an alert
+	bare     class = iota // no payload yet
+	fresh                 // has bytes that were not judged
+	pressing              // the same, and the last judgement waits for them
+	quiet                 // all its bytes were judged, but more could change the verdict
+	closing               // RST, or FIN with bytes missing: what was reordered may still come
+	idle                  // ended, but keeps its bytes in case it goes on
+	benign                // judged for good, no alert
+	done                  // ended and judged, no alert
+	alert                 // judged for good, an alert
 	classes
 )
 

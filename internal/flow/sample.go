@@ -67,6 +67,7 @@ type course struct {
 	torn      bool  // there was a hole, first at tornAt
 	exchanged bool  // both sides have sent
 	swapped   bool  // directions in marks are the other way round
+	hurried   uint8 // looks that were taken because the judgement was pending
 	marked    uint16
 }
 

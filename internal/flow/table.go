@@ -26,8 +26,8 @@ const minMemory = 1 << 20
 // Config says how a table works. The zero value of each field is a usable default.
 type Config struct {
 	// Judge says what a flow is. It is called when a flow has new bytes worth a look (the first answer, then each time
-	// the bytes in order have grown fourfold, to 512 at least, and when bytes have lain for ten seconds), and when it ends. The
-	// conversation's slices are only valid during the call. Nil leaves every flow undetermined.
+	// the bytes in order have grown fourfold, to 512 at least, when bytes have lain for ten seconds, and a few times two seconds
+	// after those that a Pending judgement waits for), and when it ends. The conversation's slices are only valid during the call. Nil leaves every flow undetermined.
 	Judge func(f *Flow, c *conformance.Conversation) conformance.Judgement
 	// Opened is called with each new flow, after its first packet was counted.
 	Opened func(f *Flow)
@@ -239,10 +239,10 @@ func (t *Table) newFlow() *Flow {
 }
 
 // touch keeps the lists in order of the last packet, to within a second: that saves most packets the trouble. Only fresh
-// flows are in order of the first byte that was not judged.
+// and pressing flows are in order of the first byte that was not judged.
 func (t *Table) touch(f *Flow) {
 	f.touched = t.clock.now
-	if t.clock.now-f.queued >= int64(time.Second) && f.class != fresh {
+	if t.clock.now-f.queued >= int64(time.Second) && f.class != fresh && f.class != pressing {
 		t.lists.put(f, f.class, t.clock.now)
 	}
 }

@@ -339,6 +339,40 @@ func TestQuietBytesAreJudged(t *testing.T) {
 	require.Zero(t, w.table.Stats().Flows)
 }
 
+// TestPendingIsHurried has a judgement ask for a few more bytes: those that come are judged two seconds later, but only so often.
+func TestPendingIsHurried(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]int{"live": 1 + hurries, "offline": 0} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			least := 0
+			if name == "offline" {
+				least = 4096
+			}
+			w, r := newWire(Config{Least: least})
+			pending := conformance.Judgement{Verdict: conformance.TLS, Pending: true}
+			r.say = func(*conformance.Conversation) conformance.Judgement { return pending }
+			w.handshake(0, 0)
+			w.up(1, 1, strings.Repeat("a", 400))
+			w.down(1, 401, strings.Repeat("b", 400))
+			w.table.Advance(0)
+			for i := range 2 * hurries {
+				w.up(uint32(401+10*i), 401, "0123456789")
+				w.table.Advance(int64(time.Duration(4*i+1) * time.Second))
+				w.table.Advance(int64(time.Duration(4*i+4) * time.Second))
+				if i == 0 && least == 0 {
+					require.Equal(t, 2, r.flows[0].calls)
+				}
+			}
+			calls := 0
+			if len(r.flows) > 0 {
+				calls = r.flows[0].calls
+			}
+			require.Equal(t, want, calls)
+		})
+	}
+}
+
 func TestClock(t *testing.T) {
 	t.Parallel()
 	const h, s = int64(time.Hour), int64(time.Second)

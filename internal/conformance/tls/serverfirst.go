@@ -25,22 +25,16 @@ const (
 // pad all they send; where either flight is spread over records, or messages of both sides cross; and where an answer is as long as a ticket,
 // a KeyUpdate or, if offered, HTTP/2's SETTINGS, or both answers are as long as alerts. What it would take for a genuine connection to look so
 // is another protocol than HTTP on port 443, whose server greets, has no tickets, asks for a certificate, and packs like its client.
-func (s *session) serverFirst(port uint16, client, server []conformance.Segment) bool {
-	if s.v2 > 0 || s.reply == nil || s.reply.version != version13 || s.suite.finished13() == 0 || s.reply.hasPSK || s.hello == nil {
-		return false
-	}
-	if s.firstHello.EarlyData || s.hello.offers(extALPS) || s.hello.offers(extALPSOld) {
-		return false
-	}
+//
+// undecided says that only the second answer is missing.
+func (s *session) serverFirst(port uint16, client, server []conformance.Segment) (first, undecided bool) {
 	c, sv := s.client.firstSealed(), s.server.firstSealed()
-	if c[1] == nil || sv[2] == nil {
-		return false
+	if c[1] == nil || sv[1] == nil || !s.certified(c[0], c[1]) || !s.speaksHTTP(port) || s.maySpeak(sv[1]) ||
+		!after(sv[0], server, c[0], client) || !after(c[0], client, sv[1], server) || !after(sv[1], server, c[1], client) {
+		return false, false
 	}
-	if n, _ := s.plaintext(c[0]); n < s.leastCertificate() {
-		return false
-	}
-	if n, _ := s.plaintext(c[1]); holds(n, s.suite.finished13()) {
-		return false
+	if sv[2] == nil {
+		return false, true
 	}
 	mayPad, alerts := true, true
 	for i, st := range sv {
@@ -48,11 +42,20 @@ func (s *session) serverFirst(port uint16, client, server []conformance.Segment)
 		mayPad = mayPad && padded
 		alerts = alerts && (i == 0 || holds(n, alertLength)) // after an alert nothing else comes (RFC 8446 section 6)
 	}
-	if mayPad || alerts || !s.speaksHTTP(port) || s.maySpeak(sv[1]) || s.mayNotify(sv[2]) {
+	return !mayPad && !alerts && !s.mayNotify(sv[2]) && after(c[1], client, sv[2], server), false
+}
+
+// certified says whether a client of TLS 1.3 without a PSK sent a certificate in the first of these records, and no Finished in the second.
+func (s *session) certified(flight, next *step) bool {
+	if s.v2 > 0 || s.reply == nil || s.reply.version != version13 || s.suite.finished13() == 0 || s.reply.hasPSK || s.hello == nil {
 		return false
 	}
-	return after(sv[0], server, c[0], client) && after(c[0], client, sv[1], server) &&
-		after(sv[1], server, c[1], client) && after(c[1], client, sv[2], server)
+	if s.firstHello.EarlyData || s.hello.offers(extALPS) || s.hello.offers(extALPSOld) {
+		return false
+	}
+	n, _ := s.plaintext(flight)
+	m, _ := s.plaintext(next)
+	return n >= s.leastCertificate() && !holds(m, s.suite.finished13())
 }
 
 // firstSealed are the first sealed records, nil where there are fewer.

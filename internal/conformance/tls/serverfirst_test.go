@@ -79,4 +79,10 @@ func TestServerFirst(t *testing.T) {
 	c.ServerPort = 993
 	j, _ := Recognize(c, conformance.Options{})
 	require.Equal(t, conformance.TLS, j.Verdict, strings.Join(j.Violations, " "))
+
+	// The judgement waits for the second answer, however much was seen of both sides.
+	c = turns(hello, flight, first, sealed(45), sealed(900))
+	c.Ended = false
+	j, _ = Recognize(c, conformance.Options{})
+	require.Equal(t, []bool{false, true}, []bool{j.Final, j.Pending})
 }

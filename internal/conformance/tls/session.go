@@ -22,6 +22,7 @@ type session struct {
 	serverSeen     bool
 	v2             int  // length of an SSL 2.0 hello
 	ended          bool // no more bytes will come
+	undecided      bool // one more record would tell whether a rule is broken
 	proofs         conformance.Proofs
 }
 

@@ -65,8 +65,11 @@ func judgeFromStart(c *conformance.Conversation, client, server *conformance.Hal
 	if !s.answered(server.Data) {
 		s.broken |= ruleServerNotTLS
 	}
-	if s.broken == 0 && s.serverFirst(c.ServerPort, client.Segments, server.Segments) {
-		s.broken |= ruleServerFirst
+	if s.broken == 0 {
+		var first bool
+		if first, s.undecided = s.serverFirst(c.ServerPort, client.Segments, server.Segments); first {
+			s.broken |= ruleServerFirst
+		}
 	}
 	j := s.judgement(c)
 	if j.Verdict == conformance.TLSMimic && !c.StartSeen {
@@ -117,7 +120,8 @@ func (s *session) judgement(c *conformance.Conversation) conformance.Judgement {
 	if s.established() {
 		j.Reasons = reasons[seen|4]
 	}
-	j.Final = c.Ended || s.settled()
+	j.Final = c.Ended || s.settled() && !s.undecided
+	j.Pending = !j.Final
 	return j
 }
 
