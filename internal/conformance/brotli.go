@@ -1,8 +1,8 @@
 package conformance
 
 import (
-	"encoding/binary"
 	"math/bits"
+	"slices"
 )
 
 // Brotli (RFC 7932) has no magic, so a stream of it is known by its first meta-block's header: its prefix codes must be complete, which
@@ -13,6 +13,7 @@ import (
 const (
 	minBrotli      = 2
 	minBrotliCodes = 3
+	mostBrotli     = 4 // messages of each side are looked at
 )
 
 var brotliFormat = &format{name: "brotli", reasons: []string{"compressed_brotli"}}
@@ -21,7 +22,17 @@ var brotliFormat = &format{name: "brotli", reasons: []string{"compressed_brotli"
 // them.
 func (e *examined) packedByBrotli() bool {
 	a, b := &e.sides[0], &e.sides[1]
-	return e.allBeginBrotli(a.messages, b.messages) || e.framed && e.allBeginBrotli(a.accepted, b.accepted)
+	if e.allBeginBrotli(a.messages, b.messages) {
+		return true
+	}
+	alike := sameBrotli(a.messages, a.accepted) && sameBrotli(b.messages, b.accepted)
+	return e.framed && !alike && e.allBeginBrotli(a.accepted, b.accepted)
+}
+
+// sameBrotli says whether of two lists the messages that are looked at are the same bytes.
+func sameBrotli(a, b [][]byte) bool {
+	a, b = a[:min(len(a), mostBrotli)], b[:min(len(b), mostBrotli)]
+	return slices.EqualFunc(a, b, func(x, y []byte) bool { return len(x) == len(y) && (len(x) == 0 || &x[0] == &y[0]) })
 }
 
 func (e *examined) allBeginBrotli(halves ...[][]byte) bool {
@@ -36,10 +47,10 @@ func (e *examined) allBeginBrotli(halves ...[][]byte) bool {
 
 // beginBrotliAt says whether most messages begin as Brotli behind a header of at bytes; it gives up after as many as a few that do not.
 func (e *examined) beginBrotliAt(at int, halves [][][]byte) bool {
-	const most, few = 4, 2 // messages of each side
+	const few = 2
 	begin, other, codes := 0, 0, 0
 	for _, all := range halves {
-		for _, m := range all[:min(len(all), most)] {
+		for _, m := range all[:min(len(all), mostBrotli)] {
 			if len(m) < at+minCompressed {
 				continue
 			}
@@ -56,15 +67,8 @@ func (e *examined) beginBrotliAt(at int, halves [][][]byte) bool {
 
 // beginsBrotli is how many prefix codes the header of the Brotli stream that b starts with completes, 0 where it is none.
 func beginsBrotli(b []byte, room *[2]prefixCode) int {
-	r := bitReader{b: b}
-	switch { // WBITS, section 9.1
-	case r.take(1) == 0:
-	case r.take(3) != 0:
-	case r.take(3) == 1:
-		return 0
-	}
-	h := brotliHeader{bitReader: r, code: &room[0], lengths: &room[1]}
-	if !h.parse() {
+	h := brotliHeader{bitReader: bitReader{b: b}, code: &room[0], lengths: &room[1]}
+	if !h.begin() || !h.parse() {
 		return 0
 	}
 	return h.complete
@@ -77,21 +81,18 @@ type bitReader struct {
 	over bool // more was asked for than there is
 }
 
-func (r *bitReader) peek() uint {
-	var last [8]byte
-	i := r.at / 8
-	if i+8 <= len(r.b) {
-		return uint(binary.LittleEndian.Uint64(r.b[i:]) >> (r.at % 8))
-	}
-	copy(last[:], r.b[min(i, len(r.b)):])
-	return uint(binary.LittleEndian.Uint64(last[:]) >> (r.at % 8))
-}
+// peek are at least 57 bits; behind the end there are zeros.
+func (r *bitReader) peek() uint64 { return wordAt(r.b, r.at) }
 
 func (r *bitReader) take(n int) uint {
-	v := r.peek() & (1<<n - 1)
+	v := uint(r.peek() & (1<<n - 1))
+	r.skip(n)
+	return v
+}
+
+func (r *bitReader) skip(n int) {
 	r.at += n
 	r.over = r.over || r.at > 8*len(r.b)
-	return v
 }
 
 // A brotliHeader is what is read of a meta-block's header (RFC 7932 section 9.2).
@@ -102,22 +103,49 @@ type brotliHeader struct {
 	lengths  *prefixCode // that of a code's lengths
 }
 
-// parse reads the header up to its end or that of the bytes; false where it breaks a rule.
-func (h *brotliHeader) parse() bool {
-	last := h.take(1) == 1
-	if last && h.take(1) == 1 {
-		return false // empty
-	}
-	nibbles := 4 + int(h.take(2))
-	if nibbles == 7 {
-		return false // metadata
-	}
-	if n := h.take(4 * nibbles); nibbles > 4 && n>>(4*(nibbles-1)) == 0 || n == 0 {
+// begin reads a header up to its length; false where it has none, or no codes to tell by.
+func (h *brotliHeader) begin() bool {
+	first := h.peek()
+	begin := brotliBegins[first%uint64(len(brotliBegins))]
+	size := 4 * int(begin.nibbles)
+	n := first >> begin.bits & (1<<size - 1)
+	if size == 0 || n == 0 || size > 16 && n>>(size-4) == 0 {
 		return false
 	}
-	if !last && h.take(1) == 1 {
-		return false // stored: nothing to tell by
+	h.skip(int(begin.bits) + size)
+	return begin.last || h.take(1) == 0 // stored otherwise
+}
+
+// brotliBegins are what the first eleven bits of a stream say: how many of them come before the first meta-block's length, how many
+// times four bits it has, none where there is no length, and whether that block is the last one (RFC 7932 section 9.1 and 9.2).
+var brotliBegins = func() (t [1 << 11]struct {
+	bits, nibbles uint8
+	last          bool
+}) {
+	for first := range t {
+		at := 0
+		take := func(n int) int {
+			at += n
+			return first >> (at - n) & (1<<n - 1)
+		}
+		if take(1) == 1 && take(3) == 0 && take(3) == 1 { // WBITS
+			continue
+		}
+		last := take(1) == 1
+		if last && take(1) == 1 {
+			continue // empty
+		}
+		nibbles := 4 + take(2)
+		if nibbles == 7 {
+			continue // metadata
+		}
+		t[first].bits, t[first].nibbles, t[first].last = uint8(at), uint8(nibbles), last
 	}
+	return t
+}()
+
+// parse reads the rest of the header up to its end or that of the bytes; false where it breaks a rule.
+func (h *brotliHeader) parse() bool {
 	var types [3]int
 	for i := range types {
 		if types[i] = h.count(); types[i] >= 2 && !h.blocks(types[i]) {
@@ -162,6 +190,7 @@ func (h *brotliHeader) blocks(types int) bool {
 	if !h.prefixCode(types+2) || !h.prefixCode(counts) {
 		return false
 	}
+	h.code.build()
 	h.take(blockExtra[h.code.symbol(&h.bitReader)])
 	return !h.over
 }
@@ -175,6 +204,7 @@ func (h *brotliHeader) contextMap(trees, size int) bool {
 	if !h.prefixCode(trees + runs) {
 		return false
 	}
+	h.code.build()
 	for n := 0; n < size && !h.over; n++ {
 		if s := h.code.symbol(&h.bitReader); s > 0 && s <= runs {
 			if n += 1<<s + int(h.take(s)) - 1; n >= size {
@@ -198,7 +228,7 @@ type prefixCode struct {
 	only    int // the symbol that takes no bits, or -1
 }
 
-// prefixCode reads one (section 3.4 and 3.5).
+// prefixCode reads one (section 3.4 and 3.5); whoever decodes with it builds it.
 func (h *brotliHeader) prefixCode(symbols int) bool {
 	c := h.code
 	c.n, c.only = min(symbols, maxBrotliSymbols), -1
@@ -209,11 +239,7 @@ func (h *brotliHeader) prefixCode(symbols int) bool {
 	} else {
 		ok = h.complexCode(symbols, skip)
 	}
-	if !ok || h.over {
-		return false
-	}
-	c.build()
-	return true
+	return ok && !h.over
 }
 
 func (h *brotliHeader) simpleCode(symbols int) bool {
@@ -246,68 +272,100 @@ func (h *brotliHeader) simpleCode(symbols int) bool {
 	return true
 }
 
-// lengthOrder is the order of the code lengths' own code; lengthBits and lengthValue decode its lengths by the next four bits.
+// lengthOrder is the order of the code lengths' own code; lengthCodes decode its lengths by the next four bits.
 var (
-	lengthOrder = [18]int{1, 2, 3, 4, 0, 5, 17, 6, 16, 7, 8, 9, 10, 11, 12, 13, 14, 15}
-	lengthBits  = [16]int{2, 2, 2, 3, 2, 2, 2, 4, 2, 2, 2, 3, 2, 2, 2, 4}
-	lengthValue = [16]uint8{0, 4, 3, 2, 0, 4, 3, 1, 0, 4, 3, 2, 0, 4, 3, 5}
+	lengthOrder = [18]uint8{1, 2, 3, 4, 0, 5, 17, 6, 16, 7, 8, 9, 10, 11, 12, 13, 14, 15}
+	lengthCodes = [16]struct{ bits, length, room uint8 }{
+		{2, 0, 0}, {2, 4, 2}, {2, 3, 4}, {3, 2, 8}, {2, 0, 0}, {2, 4, 2}, {2, 3, 4}, {4, 1, 16},
+		{2, 0, 0}, {2, 4, 2}, {2, 3, 4}, {3, 2, 8}, {2, 0, 0}, {2, 4, 2}, {2, 3, 4}, {4, 5, 1},
+	}
 )
 
 func (h *brotliHeader) complexCode(symbols, skip int) bool {
-	of := h.lengths
-	of.n, of.only = len(lengthOrder), -1
-	clear(of.lengths[:len(lengthOrder)])
-	used, space, only := 0, 32, 0
-	bits, taken := h.peek(), 0
+	lengths, used, space := uint64(0), 0, 32 // three bits for each length, by symbol
+	next, taken := h.peek(), 0
 	for i := skip; i < len(lengthOrder) && space > 0; i++ {
-		if taken > 32 {
-			h.take(taken)
-			bits, taken = h.peek(), 0
+		if taken > 48 {
+			h.skip(taken)
+			next, taken = h.peek(), 0
 		}
-		next := bits >> taken & 15
-		taken += lengthBits[next]
-		if l := lengthValue[next]; l > 0 {
-			of.lengths[lengthOrder[i]] = l
-			space -= 32 >> l
+		code := &lengthCodes[next&15]
+		next >>= code.bits & 63
+		taken += int(code.bits)
+		space -= int(code.room)
+		lengths |= uint64(code.length) << (3 * lengthOrder[i] & 63)
+		if code.length > 0 {
 			used++
-			only = lengthOrder[i]
 		}
 	}
-	if h.take(taken); space != 0 && used != 1 || h.over {
+	if h.skip(taken); space != 0 && used != 1 || h.over {
 		return false
 	}
+	var codes lengthCode
 	if used == 1 {
-		of.only = only
+		codes.only(bits.TrailingZeros64(lengths) / 3)
+	} else {
+		codes.build(lengths)
 	}
-	of.build()
-	clear(h.code.lengths[:h.code.n])
-	return h.codeLengths(of, symbols)
+	return h.codeLengths(&codes, symbols)
+}
+
+// A lengthCode is the symbols of the code lengths' own code and their lengths, by the five bits that they may begin with.
+type lengthCode [32]struct{ symbol, length uint8 }
+
+// only makes a code of one symbol, which takes no bits.
+func (c *lengthCode) only(symbol int) {
+	for i := range c {
+		c[i].symbol = uint8(symbol)
+	}
+}
+
+// build makes a complete code of lengths of three bits each.
+func (c *lengthCode) build(lengths uint64) {
+	code := uint8(0) // highest bit first, of five bits
+	for length := uint8(1); length <= 5; length++ {
+		for symbol, left := uint8(0), lengths; left != 0; symbol, left = symbol+1, left>>3 {
+			if uint8(left&7) != length {
+				continue
+			}
+			for i := int(bits.Reverse8(code) >> 3); i < len(c); i += 1 << length {
+				c[i].symbol, c[i].length = symbol, length
+			}
+			code += 32 >> length
+		}
+	}
 }
 
 // codeLengths reads the lengths of a code, which must be complete.
-func (h *brotliHeader) codeLengths(of *prefixCode, symbols int) bool {
+func (h *brotliHeader) codeLengths(of *lengthCode, symbols int) bool {
 	const (
 		again, zeros = 16, 17
 		whole        = 1 << 15
 	)
 	space, last, repeat, repeated := whole, uint8(8), 0, -1
-	for s := 0; s < symbols && space > 0; {
+	lengths := &h.code.lengths
+	s := 0
+	for s < symbols && space > 0 {
 		if h.over {
 			return false
 		}
-		v := of.symbol(&h.bitReader)
+		next := h.peek()
+		code := &of[next&31]
+		v, taken := int(code.symbol), int(code.length)
 		if v < again {
+			h.skip(taken)
 			if repeat, repeated = 0, -1; v > 0 {
 				last = uint8(v)
 				space -= whole >> v
-				if s < maxBrotliSymbols {
-					h.code.lengths[s] = last
-				}
+			}
+			if s < maxBrotliSymbols {
+				lengths[s] = uint8(v)
 			}
 			s++
 			continue
 		}
 		extra := v - 14 // 2 bits for again, 3 for zeros
+		h.skip(taken + extra)
 		if repeated != v {
 			repeat, repeated = 0, v
 		}
@@ -315,20 +373,23 @@ func (h *brotliHeader) codeLengths(of *prefixCode, symbols int) bool {
 		if repeat > 0 {
 			repeat = (repeat - 2) << extra
 		}
-		repeat += int(h.take(extra)) + 3
+		repeat += int(next>>taken&(1<<extra-1)) + 3
+		length := uint8(0)
+		if v == again {
+			length = last
+			space -= (repeat - old) * (whole >> last)
+		}
+		if repeat-old > symbols-s {
+			return false
+		}
 		for range repeat - old {
-			if s >= symbols {
-				return false
-			}
-			if v == again {
-				space -= whole >> last
-				if s < maxBrotliSymbols {
-					h.code.lengths[s] = last
-				}
+			if s < maxBrotliSymbols {
+				lengths[s] = length
 			}
 			s++
 		}
 	}
+	clear(lengths[min(s, h.code.n):h.code.n])
 	h.complete++
 	return space == 0
 }

@@ -18,6 +18,8 @@ import (
 type format struct {
 	name   string
 	first  string // the bytes that it may begin with
+	second string // those that may follow, all where it is empty
+	fifth  string // likewise
 	begins func(b []byte) bool
 
 	reasons []string // of the verdict
@@ -25,31 +27,31 @@ type format struct {
 
 // formats are asked in this order. Where a magic is shorter than four bytes, begins checks what follows it.
 var formats = []format{
-	{name: "gzip", first: "\x1f", begins: isGzip},
+	{name: "gzip", first: "\x1f", second: "\x8b", begins: isGzip},
 	{name: "zlib", first: "\x08\x18\x28\x38\x48\x58\x68\x78", begins: isZlib},
-	{name: "zstd", first: "\x28", begins: isZstd},
-	{name: "lz4", first: "\x04", begins: isLZ4},
-	{name: "bzip2", first: "B", begins: isBzip2},
-	{name: "xz", first: "\xfd", begins: isXZ},
-	{name: "lzma", first: "\x5d", begins: isLZMA},
-	{name: "7z", first: "7", begins: magic("7z\xbc\xaf\x27\x1c")},
-	{name: "zip", first: "P", begins: isZip},
-	{name: "rar", first: "R", begins: magic("Rar!\x1a\x07")},
-	{name: "jpeg", first: "\xff", begins: isJPEG},
-	{name: "png", first: "\x89", begins: isPNG},
-	{name: "gif", first: "G", begins: magic("GIF87a", "GIF89a")},
-	{name: "riff", first: "R", begins: isRIFF},
-	{name: "mp4", first: "\x00", begins: isMP4},
-	{name: "webm", first: "\x1a", begins: magic("\x1a\x45\xdf\xa3")},
-	{name: "ogg", first: "O", begins: magic("OggS\x00")},
-	{name: "flac", first: "f", begins: magic("fLaC\x00\x00\x00\x22")},
-	{name: "flv", first: "F", begins: magic("FLV\x01\x01", "FLV\x01\x04", "FLV\x01\x05")},
-	{name: "mp3", first: "I\xff", begins: isMP3},
-	{name: "aac", first: "\xff", begins: isADTS},
+	{name: "zstd", first: "\x28", second: "\xb5", begins: isZstd},
+	{name: "lz4", first: "\x04", second: "\x22", begins: isLZ4},
+	{name: "bzip2", first: "B", second: "Z", begins: isBzip2},
+	{name: "xz", first: "\xfd", second: "7", begins: isXZ},
+	{name: "lzma", first: "\x5d", second: "\x00", begins: isLZMA},
+	{name: "7z", first: "7", second: "z", begins: magic("7z\xbc\xaf\x27\x1c")},
+	{name: "zip", first: "P", second: "K", begins: isZip},
+	{name: "rar", first: "R", second: "a", begins: magic("Rar!\x1a\x07")},
+	{name: "jpeg", first: "\xff", second: "\xd8", begins: isJPEG},
+	{name: "png", first: "\x89", second: "P", begins: isPNG},
+	{name: "gif", first: "G", second: "I", begins: magic("GIF87a", "GIF89a")},
+	{name: "riff", first: "R", second: "I", begins: isRIFF},
+	{name: "mp4", first: "\x00", fifth: "fsm", begins: isMP4},
+	{name: "webm", first: "\x1a", second: "\x45", begins: magic("\x1a\x45\xdf\xa3")},
+	{name: "ogg", first: "O", second: "g", begins: magic("OggS\x00")},
+	{name: "flac", first: "f", second: "L", begins: magic("fLaC\x00\x00\x00\x22")},
+	{name: "flv", first: "F", second: "L", begins: magic("FLV\x01\x01", "FLV\x01\x04", "FLV\x01\x05")},
+	{name: "mp3", first: "I\xff", second: "D\xe2\xe3\xf2\xf3\xfa\xfb", begins: isMP3},
+	{name: "aac", first: "\xff", second: "\xf0\xf1\xf8\xf9", begins: isADTS},
 	{name: "mpegts", first: "\x47", begins: isMPEGTS},
-	{name: "snappy", first: "\xff", begins: magic("\xff\x06\x00\x00sNaPpY")},
+	{name: "snappy", first: "\xff", second: "\x06", begins: magic("\xff\x06\x00\x00sNaPpY")},
 	{name: "deflate", first: deflateFirst, begins: isDeflate},
-	{name: "pdf", first: "%", begins: magic("%PDF-1.", "%PDF-2.")},
+	{name: "pdf", first: "%", second: "P", begins: magic("%PDF-1.", "%PDF-2.")},
 }
 
 // formatsBy are the formats that may begin with a byte.

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"math"
 	"math/bits"
 )
 
@@ -21,13 +22,13 @@ var deflateFirst = func() string {
 	return string(all)
 }()
 
+// minDeflate is how many bytes of a bare stream say something, at least.
+const minDeflate = 24
+
 // isDeflate wants a bare stream that ends where the message ends, or goes on for long. What follows from very few bytes says nothing.
 func isDeflate(b []byte) bool {
-	const whole, part = 24, 256
-	if len(b) < whole {
-		return false
-	}
-	if !blocksBegin(b) {
+	const part = 256
+	if len(b) < minDeflate || !blocksBegin(b) {
 		return false
 	}
 	used, _, _, err := inflate(b)
@@ -71,29 +72,35 @@ func dynamicBegins(b []byte, at int) bool {
 	if at/8+10 > len(b) {
 		return true
 	}
-	head := bitsAt(b, at)
-	if head&31 > 29 || head>>5&31 > 29 {
-		return false
-	}
-	at += 14
-	next := binary.LittleEndian.Uint64(b[at/8:]) >> (at % 8)
-	next &= 1<<(3*(head>>10&15+4)) - 1
-	used, room := 0, 0
-	for ; next != 0; next >>= 9 {
-		three := &threeLengths[next&511]
-		used += int(three.used)
-		room += int(three.room)
-	}
-	return room == 1<<7 || used == 1
+	return codesBegin(wordAt(b, at), wordAt(b, at+14))
 }
 
-// threeLengths are how many of three codes' lengths, of three bits each, are used, and the room that they take of 1<<7.
-var threeLengths = func() (t [512]struct{ used, room uint8 }) {
+// codesBegin is dynamicBegins of a block's first bits and those where its codes' lengths begin.
+func codesBegin(head, lengths uint64) bool {
+	return head&31 <= maxCodes && head>>5&31 <= maxCodes && complete(lengths&(1<<(3*(head>>10&15+4))-1))
+}
+
+// maxCodes is the largest number that counts the codes of literals, beyond 257, and of distances, beyond one.
+const maxCodes = 29
+
+// complete says whether up to nineteen codes' lengths, of three bits each, make codes that leave no room and take no more than there is,
+// or one code.
+func complete(lengths uint64) bool {
+	const room = 1 << 7
+	sum := threeLengths[lengths&511] + threeLengths[lengths>>9&511] + threeLengths[lengths>>18&511] + threeLengths[lengths>>27&511] +
+		threeLengths[lengths>>36&511] + threeLengths[lengths>>45&511] + threeLengths[lengths>>54&511]
+	return sum&(usedCode-1) == room || sum/usedCode == 1
+}
+
+// usedCode counts codes in threeLengths, above the room that they take.
+const usedCode = 1 << 11
+
+// threeLengths are how many of three codes' lengths are used, and the room that they take.
+var threeLengths = func() (t [512]uint16) {
 	for lengths := range t {
 		for next := lengths; next != 0; next >>= 3 {
 			if n := next & 7; n > 0 {
-				t[lengths].used++
-				t[lengths].room += 1 << (7 - n)
+				t[lengths] += usedCode + 1<<(7-n)
 			}
 		}
 	}
@@ -120,18 +127,16 @@ func fixedBegins(b []byte, at, produced, n, limit int) (int, int, int, bool) {
 			return at, produced, n, false
 		}
 		left = 0
-		length, extra := copied(int(symbol.value))
-		length += int(bitsAt(b, at) & (1<<extra - 1))
-		at += extra
-		code := int(bits.Reverse8(uint8(bitsAt(b, at))) >> 3) // codes come highest bit first
-		at += 5
-		distance, extra := back(code)
-		distance += int(bitsAt(b, at) & (1<<extra - 1))
-		at += extra
-		if code > 29 || distance > produced {
+		word := wordAt(b, at)
+		next = word >> symbol.extra
+		from := &distances[next&31]
+		distance := int(from.least) + int(next>>5&(1<<from.extra-1))
+		at += int(symbol.extra) + 5 + int(from.extra)
+		if distance > produced {
 			return at, produced, n, false
 		}
-		produced += length
+		length, _ := copied(int(symbol.value))
+		produced += length + int(word&(1<<symbol.extra-1))
 	}
 	return at, produced, n, true
 }
@@ -179,10 +184,27 @@ func wordAt(b []byte, at int) uint64 {
 	return binary.LittleEndian.Uint64(last[:]) >> (at % 8)
 }
 
+// distances are the shortest ones and how many bits add to them, by the five bits of a fixed code. Two codes are none.
+var distances = func() (t [32]struct {
+	least uint16
+	extra uint8
+}) {
+	for next := range t {
+		code := int(bits.Reverse8(uint8(next)) >> 3) // codes come highest bit first
+		least, extra := back(code)
+		if code > 29 {
+			least = math.MaxUint16 // more than the symbols that are looked at put out
+		}
+		t[next].least, t[next].extra = uint16(least), uint8(extra)
+	}
+	return t
+}()
+
 // A symbol of the fixed codes is a literal (below 256), the end of the block (256), or a length.
 type fixedSymbol struct {
 	value  uint16
 	length uint8 // bits
+	extra  uint8 // bits that add to a length
 }
 
 // fixedSymbols are the symbols by the nine bits that they may begin with.
@@ -191,13 +213,17 @@ var fixedSymbols = func() (t [512]fixedSymbol) {
 		code := bits.Reverse16(uint16(next)) >> 7 // highest bit first
 		switch {
 		case code>>2 < 24:
-			t[next] = fixedSymbol{256 + code>>2, 7}
+			t[next] = fixedSymbol{value: 256 + code>>2, length: 7}
 		case code>>1 < 192:
-			t[next] = fixedSymbol{code>>1 - 48, 8}
+			t[next] = fixedSymbol{value: code>>1 - 48, length: 8}
 		case code>>1 < 200:
-			t[next] = fixedSymbol{280 + code>>1 - 192, 8}
+			t[next] = fixedSymbol{value: 280 + code>>1 - 192, length: 8}
 		default:
-			t[next] = fixedSymbol{144 + code - 400, 9}
+			t[next] = fixedSymbol{value: 144 + code - 400, length: 9}
+		}
+		if t[next].value > 256 {
+			_, extra := copied(int(t[next].value))
+			t[next].extra = uint8(extra)
 		}
 	}
 	return t

@@ -39,23 +39,18 @@ func mostlyText(halves ...[]byte) bool {
 	return true
 }
 
-// surelyOther counts bytes that cannot be text, eight at a time until there are more than enough: control characters, the first byte of
-// a character in UTF-8 without a second one, and a second one behind ASCII. Random bytes have two in five.
+// surelyOther counts bytes that cannot be text, eight at a time until there are more than enough: control characters but those near tab, CR
+// and LF, the first byte of a character in UTF-8 without a second one, and a second one behind ASCII. Random bytes have two in five.
 func surelyOther(b []byte, enough int) (n int) {
 	const ones, high = 0x0101010101010101, 0x8080808080808080
-	for i := 1; i+9 <= len(b) && n <= enough; i += 8 {
-		x, next, last := binary.LittleEndian.Uint64(b[i:]), binary.LittleEndian.Uint64(b[i+1:]), binary.LittleEndian.Uint64(b[i-1:])
+	for ; len(b) >= 10 && n <= enough; b = b[8:] {
+		last, x, next := binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[1:]), binary.LittleEndian.Uint64(b[2:])
 		lead, second := x&(x<<1), x&^(x<<1)
-		control := zeroBytes(x&(ones*0xe0)) &^ zeroBytes(x&(ones*0xf8)^(ones*0x08)) // but for tab, CR, LF and their neighbours
-		n += bits.OnesCount64((lead&^(next&^(next<<1)) | second&^last | control) & high)
+		low := x &^ high
+		control := (low+0x70*ones)&^(low+0x60*ones) | ^(low + 0x78*ones) // 16 to 31 and 0 to 7
+		n += bits.OnesCount64((lead&^(next&^(next<<1)) | second&^last | control&^x) & high)
 	}
 	return n
-}
-
-// zeroBytes sets the high bit of each byte that is zero, and no other bit.
-func zeroBytes(x uint64) uint64 {
-	const low = 0x7f7f7f7f7f7f7f7f
-	return ^(x&low + low | x | low)
 }
 
 // firstLead is the first byte that can begin a character of several bytes in UTF-8.

@@ -397,18 +397,3 @@ func (e *examined) searched() bool {
 
 // minSearched is how many bytes both directions need for a search of the header's length.
 const minSearched = 128
-
-// findCompressed is the compressed format that one of the first messages carries, behind at most maxSearched bytes of header.
-func (e *examined) findCompressed() *format {
-	for i := range e.sides {
-		all := e.sides[i].messages
-		for _, m := range all[:min(len(all), 3)] {
-			for h := 0; h <= maxSearched && h+minCompressed <= len(m); h++ {
-				if f := compressedFormat(m[h:]); f != nil {
-					return f
-				}
-			}
-		}
-	}
-	return nil
-}
