@@ -3,6 +3,7 @@ module github.com/cipherlens/cipherlens
 go 1.26.0
 
 require (
+	filippo.io/bigmod v0.1.0
 	github.com/apache/thrift v0.23.0
 	github.com/axiomhq/hyperloglog v0.3.0
 	github.com/blacktop/go-macho v1.1.296

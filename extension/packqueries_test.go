@@ -81,7 +81,7 @@ func foundMac() *madeHost {
 	approved := flowTo("198.51.100.42:5222", sensor.Owner{PID: 301, Path: "/Library/Agent/agent"}, conformance.Random, 700)
 	approved.AllowlistRule = "messenger"
 	deleted := flowTo("198.51.100.43:9002", sensor.Owner{PID: 513, Path: "/private/tmp/gone", Name: "gone"}, conformance.Random, 800)
-	m.flows = append(m.flows, short, approved, deleted)
+	m.flows = append(m.flows, short, approved, deleted, hidden(owner))
 	m.jobs = append(m.jobs, daemon(implantLabel, implantPath), daemon("com.example.second", "/usr/local/bin/second"))
 	m.processes = append(m.processes, processOf(511, 1, implantPath, implantLabel), processOf(512, 511, "/usr/local/bin/second", ""))
 	build := adHoc("updated", "b3")
@@ -99,6 +99,13 @@ func foundMac() *madeHost {
 		"process_open_sockets": {coreSocket(511, 40000, implantRemote+":8443", "ESTABLISHED"), coreSocket(511, 41234, "198.51.100.99:80", "SYN_SENT"), coreSocket(300, 42000, "198.51.100.8:443", "ESTABLISHED")},
 	}
 	return m
+}
+
+// hidden is a flow of HTTP whose bodies are random.
+func hidden(owner sensor.Owner) sensor.Flow {
+	f := flowTo("198.51.100.70:80", owner, conformance.KnownProtocol, 900)
+	f.Judgement.AppProtocol, f.Judgement.Reasons = "http", []string{"protocol_structure", "random_payload"}
+	return f
 }
 
 // calling is a Mac with an alert whose program came back 24 times; the flows but the first are gone.
@@ -149,6 +156,7 @@ func foundLinux() *madeHost {
 		f.Contact = sensor.Contact{Flows: 5, Gaps: 4, Gap: 60}
 		m.flows = append(m.flows, f)
 	}
+	m.flows = append(m.flows, hidden(drain))
 	m.images[drain.Path] = &image.Report{Path: drain.Path, Format: "elf", Evidence: []image.Evidence{symmetric("openssl", "libcrypto.so.3", "EVP_EncryptInit_ex")}}
 	m.images["/usr/bin/python3.13"] = &image.Report{Path: "/usr/bin/python3.13", Format: "elf"}
 	m.processes = append(m.processes, processOf(801, 1, drain.Path, drain.Label))
@@ -317,6 +325,9 @@ func TestWhatQueriesShow(t *testing.T) {
 		{"an0402-hunt/random", "", foundMac(), 10, map[string]string{"notes": "short,no_owner,no_crypto_seen", "process_name": "x"}},
 		{"an0402-hunt/random", "", foundMac(), 10, map[string]string{"notes": "allowlisted,no_crypto_seen", "allowlist_rule": "messenger", "exception_key": "signing:EXAMPLE123:com.example.agent to 198.51.100.42 port 5222"}},
 		{"an0402-hunt/random", "", foundMac(), 10, map[string]string{"notes": "executable_gone,no_crypto_seen", "path": "/private/tmp/gone", "exception_key": "path:/private/tmp/gone to 198.51.100.43 port 9002"}},
+		{"an0402-hunt/payload", "", foundMac(), 1, map[string]string{"path": implantPath, "app_protocol": "http", "remote_port": "80", "flows": "1", "signature": "adhoc", "strong_symmetric": "1",
+			"exception_key": cdhash + " to 198.51.100.70 port 80"}},
+		{"an0402-hunt/payload", "", foundLinux(), 1, map[string]string{"path": "/opt/drain/drain", "signature": ""}},
 		{"an0402-hunt/regular", "", foundMac(), 1, map[string]string{"contacts": "6", "contact_gap": "60.0", "path": implantPath, "strong_symmetric": "1"}},
 		{"an0402-hunt/regular", "", calling(3600, 0.125), 1, map[string]string{"contacts": "24", "contact_gap": "3600.0", "contact_jitter": "0.125", "verdicts": "random", "path": implantPath}},
 		{"an0402/flows", "", calling(3600, 0.125), 1, map[string]string{"regular": "1", "contacts": "24", "contact_gap": "3600.0", "contact_jitter": "0.125"}},
@@ -336,17 +347,17 @@ func TestWhatQueriesShow(t *testing.T) {
 		{"an0402-response/signature", implantRemote, foundMac(), 1, map[string]string{"path": implantPath, "sha256": strings.Repeat("5", 64), "signature": "adhoc", "codesign_identifier": "updated",
 			"file_modified": "1788000002", "symmetric_crypto": "commoncrypto (strong)"}},
 		{"an0402-response/signature", "/usr/local/bin/second", foundMac(), 1, map[string]string{"path": "/usr/local/bin/second", "sha256": "", "signature": "adhoc"}},
-		{"an0402-response/sockets", implantPath, foundMac(), 8, map[string]string{"remote_address": "198.51.100.99", "state": "SYN_SENT", "verdict": ""}},
-		{"an0402-response/sockets", implantPath, foundMac(), 8, map[string]string{"remote_address": implantRemote, "local_port": "40000", "state": "ESTABLISHED", "verdict": "random"}},
+		{"an0402-response/sockets", implantPath, foundMac(), 9, map[string]string{"remote_address": "198.51.100.99", "state": "SYN_SENT", "verdict": ""}},
+		{"an0402-response/sockets", implantPath, foundMac(), 9, map[string]string{"remote_address": implantRemote, "local_port": "40000", "state": "ESTABLISHED", "verdict": "random"}},
 		{"an0402-response/related", implantRemote, foundMac(), 6, map[string]string{"kind": "file", "path": "/Library/Application Support/Updater/copy", "same": "cdhash,", "asked_for": "0"}},
 		{"an0402-response/related", implantRemote, foundMac(), 6, map[string]string{"kind": "job", "name": "com.example.second", "same": "cdhash,"}},
-		{"an0402-response/reach", "511", foundMac(), 2, map[string]string{"remote_address": "198.51.100.8", "verdict": "tls", "reached_by": "/Applications/Safari.app/Contents/MacOS/Safari"}},
+		{"an0402-response/reach", "511", foundMac(), 3, map[string]string{"remote_address": "198.51.100.8", "verdict": "tls", "reached_by": "/Applications/Safari.app/Contents/MacOS/Safari"}},
 		{"an0401/detection", "", foundLinux(), 2, map[string]string{"severity": "high", "reasons": "systemd_unit,unit_of_no_package,libcrypto,random", "systemd_unit": "drain.service",
 			"unit_path": "/etc/systemd/system/drain.service", "exception_key": "path:/opt/drain/drain to " + implantRemote + " port 4444"}},
 		{"an0401/detection", "", foundLinux(), 2, map[string]string{"severity": "medium", "unexpected": "interpreter", "path": "/usr/bin/python3.13", "reasons": "interpreter,random"}},
 		{"an0401/libcrypto", "", foundLinux(), 1, map[string]string{"pid": "801", "random_flows": "1", "lopsided_flows": "1", "asymmetry_ratio": "41943.0", "library": "libcrypto.so.3"}},
 		{"an0401/units", "", foundLinux(), 2, map[string]string{"systemd_unit": "drain.service", "persistence": "enabled", "provider": "openssl"}},
-		{"an0402-response/reach", "drain.service", foundLinux(), 1, map[string]string{"remote_port": "4444", "verdict": "random"}},
+		{"an0402-response/reach", "drain.service", foundLinux(), 2, map[string]string{"remote_port": "4444", "verdict": "random"}},
 	} {
 		q, known := packQueries(t, tt.on.platform)[tt.query]
 		require.True(t, known, tt.query)

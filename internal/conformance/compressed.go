@@ -92,6 +92,9 @@ func compressedFormat(b []byte) *format {
 	return nil
 }
 
+// KnownFormat says whether b starts with a compressed or media format.
+func KnownFormat(b []byte) bool { return compressedFormat(b) != nil }
+
 // minCompressed is how many bytes a compressed format needs to be known, at least.
 const minCompressed = 12
 

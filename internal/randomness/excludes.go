@@ -93,7 +93,9 @@ func oddness(n int, level float64) float64 { return math.Log(combinedBelow(n, le
 func (c *counts) excludes(level float64) bool {
 	odd := oddness(c.n, level)
 	for kind, k := range [kinds]int{highBytes: c.planes[7], zeroBytes: int(c.bytes[0]), lowBytes: c.low(), textBytes: c.text} {
-		if chernoff(c.n, k, shares[kind]) < odd {
+		// The bound is at least minus the squared number of standard deviations (relative entropy is at most chi-square).
+		n, p := float64(c.n), shares[kind]
+		if d := float64(k) - n*p; d*d > -odd*n*p*(1-p) && chernoff(c.n, k, p) < odd {
 			return true
 		}
 	}
@@ -102,10 +104,10 @@ func (c *counts) excludes(level float64) bool {
 
 // manyPairs says whether so many equal pairs are less likely than odd, a logarithm.
 func manyPairs(n, pairs int, odd float64) bool {
-	mean, deviation, skewness := pairMoments(n)
-	z := (float64(pairs) - 0.5 - mean) / deviation
+	e := expected(n)
+	z := (float64(pairs) - 0.5 - e.pairs) / e.pairsSD
 	const far = 4 // standard deviations from which the tail is worth computing
-	return z > far && math.Log(pearsonTail(z, skewness)) < odd
+	return z > far && math.Log(e.tail.p(z)) < odd
 }
 
 // chernoff bounds the logarithm of the probability that k or further from the mean of n trials of probability p succeed.

@@ -76,7 +76,7 @@ func (c *counts) figures() Stats {
 		return s
 	}
 	s.Entropy = c.entropy()
-	if mean := meanEntropy(s.N); mean > 0 {
+	if mean := expected(s.N).entropy; mean > 0 {
 		s.EntropyRatio = s.Entropy / mean
 	}
 	s.Chi2P = c.chiSquareP()
@@ -98,13 +98,21 @@ func (c *counts) combined(sample []byte, s *Stats) float64 {
 // calibrated turns the combined p-value of n uniform bytes into one that is spread evenly over 0..1, by the table that
 // TestCalibration makes.
 func calibrated(n int, combined float64) float64 {
-	i := gridIndex(n)
-	if i+1 == len(calibration) || calibration[i].n == n {
-		return calibration[i].level(combined)
+	row, weight, p := expected(n).row, expected(n).weight, math.Log(combined)
+	if weight == 0 {
+		return math.Exp(row.level(p))
+	}
+	return math.Exp((1-weight)*row.level(p) + weight*row.next.level(p))
+}
+
+// gridPlace is the place of n in the calibration: the index of the row before or at it, and the weight of the row after that.
+func gridPlace(n int) (i int, weight float64) {
+	i = gridIndex(n)
+	if i+1 == len(calibration) || calibration[i].n >= n {
+		return i, 0
 	}
 	lo, hi := &calibration[i], &calibration[i+1]
-	w := math.Log(float64(n)/float64(lo.n)) / math.Log(float64(hi.n)/float64(lo.n))
-	return math.Exp((1-w)*math.Log(lo.level(combined)) + w*math.Log(hi.level(combined)))
+	return i, math.Log(float64(n)/float64(lo.n)) / math.Log(float64(hi.n)/float64(lo.n))
 }
 
 // gridIndex is the index of the last row of the calibration whose n is not above n.
@@ -130,21 +138,46 @@ type calibrationRow struct {
 // levels are the shares at which the calibration is tabulated.
 var levels = [...]float64{1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 0.2, 0.5, 1}
 
+// A logRow has the logarithms of a calibrationRow's quantiles.
+type logRow struct {
+	quantiles [len(levels)]float64
+	next      *logRow
+}
+
+// logLevels are the logarithms of levels, logRows those of the calibration.
+var (
+	logLevels = logarithms(levels)
+	logRows   = func() []logRow {
+		rows := make([]logRow, len(calibration))
+		for i := range rows {
+			rows[i].quantiles = logarithms(calibration[i].quantiles)
+			if i > 0 {
+				rows[i-1].next = &rows[i]
+			}
+		}
+		return rows
+	}()
+)
+
+func logarithms(all [len(levels)]float64) (logs [len(levels)]float64) {
+	for i, x := range all {
+		logs[i] = math.Log(x)
+	}
+	return logs
+}
+
 // level is the share of uniform samples whose combined p-value is at most p: between the tabulated points in proportion on
-// logarithmic scales, below them in proportion to p.
-func (r *calibrationRow) level(p float64) float64 {
+// logarithmic scales, below them in proportion to p. All are logarithms.
+func (r *logRow) level(p float64) float64 {
+	const least = -460.51701859880916 // of 1e-200
 	if p <= r.quantiles[0] {
-		return max(levels[0]*p/r.quantiles[0], 1e-200)
+		return max(logLevels[0]+p-r.quantiles[0], least)
 	}
 	for i := 1; i < len(levels); i++ {
-		if p <= r.quantiles[i] {
-			a, b := r.quantiles[i-1], r.quantiles[i]
-			if a == b {
-				return levels[i]
-			}
-			w := math.Log(p/a) / math.Log(b/a)
-			return levels[i-1] * math.Pow(levels[i]/levels[i-1], w)
+		if b := r.quantiles[i]; p <= b {
+			a := r.quantiles[i-1]
+			return logLevels[i-1] + (logLevels[i]-logLevels[i-1])*(p-a)/(b-a)
 		}
 	}
-	return 1
+	return 0
 }

@@ -1,10 +1,8 @@
 package randomness
 
 import (
-	"encoding/binary"
 	"math"
 	"math/bits"
-	"sync/atomic"
 )
 
 // tests is the number of p-values that counts.unlikelihood sums up.
@@ -43,19 +41,21 @@ var planesOf = func() (t [256]uint64) {
 func (c *counts) count(sample []byte) {
 	c.n = len(sample)
 	c.tally(sample)
-	squares := 0
+	var nibbles [2][4]uint64 // four counts in each word, which hold MaxSample
+	low := &nibbles[0]
+	squares := uint64(0)
 	for high := range 16 {
-		row, sum := (*[16]uint16)(c.bytes[16*high:]), 0
-		for low, k := range row {
-			c.nibbles[0][low] += int(k)
-			squares += int(k) * int(k)
-			sum += int(k)
-		}
-		c.nibbles[1][high] = sum
+		row := (*[16]uint16)(c.bytes[16*high:])
+		k0, k1, k2, k3 := fourOf((*[4]uint16)(row[0:])), fourOf((*[4]uint16)(row[4:])), fourOf((*[4]uint16)(row[8:])), fourOf((*[4]uint16)(row[12:]))
+		low[0], low[1], low[2], low[3] = low[0]+k0, low[1]+k1, low[2]+k2, low[3]+k3
+		nibbles[1][high/4] |= sumOf(k0+k1+k2+k3) << (16 * (high % 4))
+		squares += twoSquares(k0) + twoSquares(k0>>16) + twoSquares(k1) + twoSquares(k1>>16)
+		squares += twoSquares(k2) + twoSquares(k2>>16) + twoSquares(k3) + twoSquares(k3>>16)
 	}
-	c.equal = (squares - c.n) / 2
-	for i := range c.nibbles {
-		c.nibbles[i].planes((*[4]int)(c.planes[4*i:]))
+	c.equal = (int(squares>>32) - c.n) / 2
+	for i := range nibbles {
+		c.nibbles[i] = waysOf(&nibbles[i])
+		planes(&nibbles[i], (*[4]int)(c.planes[4*i:]))
 	}
 	c.text = int(c.bytes['\t']) + int(c.bytes['\r']) + int(c.bytes['\n']) - int(c.bytes[0x7f])
 	for _, k := range c.nibbles[1][2:8] { // 0x20..0x7f
@@ -63,126 +63,54 @@ func (c *counts) count(sample []byte) {
 	}
 }
 
-// order is what the order of a sample's bytes yields.
-type order struct {
-	transitions  int // changes between neighbouring bits, most significant bit first
-	printableRun int // longest run of bytes in 0x20..0x7e
-	equalRun     int // longest run of one byte value
+// fourOf puts four counts in a word.
+func fourOf(k *[4]uint16) uint64 {
+	return uint64(k[0]) | uint64(k[1])<<16 | uint64(k[2])<<32 | uint64(k[3])<<48
 }
 
-// runs looks at a sample's order.
-func runs(sample []byte) order {
-	return order{transitions: transitions(sample), printableRun: printableRun(sample), equalRun: equalRun(sample)}
+// sumOf sums up the four counts of a word.
+func sumOf(k uint64) uint64 { return k * 0x0001000100010001 >> 48 }
+
+// twoSquares is, in its upper half, the sum of the squares of the first and third count of a word: (a + b<<32)(b + a<<32) has that there,
+// and ab in the lower half, which over all counts of a sample sums up to less than 1<<32.
+func twoSquares(k uint64) uint64 {
+	k &= 0x0000ffff0000ffff
+	return k * bits.RotateLeft64(k, 32)
 }
 
-// planes counts each bit of a nibble.
-func (w *ways) planes(to *[4]int) {
-	for v, k := range w {
-		for bit := range to {
-			to[bit] += k & -(v >> bit & 1)
-		}
+// waysOf takes words of four counts apart.
+func waysOf(words *[4]uint64) (w ways) {
+	for i := range w {
+		w[i] = int(words[i/4] >> (16 * (i % 4)) & 0xffff)
 	}
+	return w
+}
+
+// planes counts each bit of a nibble: the upper two tell the words, the lower two the counts within a word.
+func planes(words *[4]uint64, to *[4]int) {
+	all := words[0] + words[1] + words[2] + words[3]
+	to[0] = int(all>>16&0xffff + all>>48)
+	to[1] = int(all>>32&0xffff + all>>48)
+	to[2] = int(sumOf(words[1] + words[3]))
+	to[3] = int(sumOf(words[2] + words[3]))
 }
 
 // tally counts byte values.
 func (c *counts) tally(sample []byte) {
 	for ; len(sample) >= 8; sample = sample[8:] {
-		w := binary.LittleEndian.Uint64(sample)
-		c.bytes[byte(w)]++
-		c.bytes[byte(w>>8)]++
-		c.bytes[byte(w>>16)]++
-		c.bytes[byte(w>>24)]++
-		c.bytes[byte(w>>32)]++
-		c.bytes[byte(w>>40)]++
-		c.bytes[byte(w>>48)]++
-		c.bytes[byte(w>>56)]++
+		b := (*[8]byte)(sample)
+		c.bytes[b[0]]++
+		c.bytes[b[1]]++
+		c.bytes[b[2]]++
+		c.bytes[b[3]]++
+		c.bytes[b[4]]++
+		c.bytes[b[5]]++
+		c.bytes[b[6]]++
+		c.bytes[b[7]]++
 	}
 	for _, b := range sample {
 		c.bytes[b]++
 	}
-}
-
-const ones, high = 0x0101010101010101, 0x8080808080808080
-
-// equalRun is the length of the longest run of one byte value. Eight bytes that all differ from the next are passed at once.
-func equalRun(sample []byte) int {
-	longest, at := min(len(sample), 1), 0
-	for at+1 < len(sample) {
-		if at+9 <= len(sample) {
-			if x := binary.LittleEndian.Uint64(sample[at:]) ^ binary.LittleEndian.Uint64(sample[at+1:]); (x-ones)&^x&high == 0 {
-				at += 8
-				continue
-			}
-		}
-		end := at + 1
-		for end < len(sample) && sample[end] == sample[at] {
-			end++
-		}
-		longest = max(longest, end-at)
-		at = end
-	}
-	return longest
-}
-
-// printableRun is the length of the longest run of bytes in 0x20..0x7e: with a bit for each of 64 bytes, the runs are made shorter by one
-// until none is left.
-func printableRun(sample []byte) int {
-	var rows [MaxSample / 64]uint64
-	for i, b := range sample[len(sample)&^7:] {
-		if b-0x20 <= 0x5e {
-			rows[len(sample)/64] |= 1 << (len(sample)&^7%64 + i)
-		}
-	}
-	for at := 0; at+8 <= len(sample); at += 8 {
-		rows[at/64%len(rows)] |= printables(binary.LittleEndian.Uint64(sample[at:])) << (at % 64)
-	}
-	const usual = 24 // longer ones have text
-	all := rows[:(len(sample)+63)/64]
-	for run := range usual {
-		left := uint64(0)
-		for i, row := range all {
-			next := uint64(0)
-			if i+1 < len(all) {
-				next = all[i+1] << 63
-			}
-			all[i] = row & (row>>1 | next)
-			left |= row
-		}
-		if left == 0 {
-			return run
-		}
-	}
-	longest, run := 0, 0
-	for _, b := range sample {
-		if run++; b-0x20 > 0x5e {
-			run = 0
-		}
-		longest = max(longest, run)
-	}
-	return longest
-}
-
-// printables are the printable ones of eight bytes, a bit each.
-func printables(w uint64) uint64 {
-	low := w & (ones * 0x7f)
-	return ((low + ones*0x60) &^ (low + ones) &^ w & high) >> 7 * 0x0102040810204080 >> 56
-}
-
-// transitions counts the changes between neighbouring bits, eight bytes at a time.
-func transitions(sample []byte) int {
-	changes := 0
-	for len(sample) > 8 {
-		w := binary.BigEndian.Uint64(sample)
-		changes += bits.OnesCount64((w^w>>1)&(1<<63-1)) + int((sample[7]^sample[8]>>7)&1)
-		sample = sample[8:]
-	}
-	for i, b := range sample {
-		changes += bits.OnesCount8((b ^ b>>1) & 0x7f)
-		if i > 0 {
-			changes += int((b>>7 ^ sample[i-1]) & 1)
-		}
-	}
-	return changes
 }
 
 // low is the number of bytes below 16.
@@ -243,34 +171,46 @@ var surprise = func() (t [128]float64) {
 	return t
 }()
 
+// surprises2 is the sum of two surprises below 32, at the one and 32 times the other.
+var surprises2 = func() (t [32 * 32]float64) {
+	for i := range t {
+		t[i] = surprise[i%32] + surprise[i/32]
+	}
+	return t
+}()
+
 // surprises is the sum of k log2 k over how often each byte value occurs.
 func (c *counts) surprises() float64 {
-	var h [4]float64 // several sums do not wait for each other
-	for b, k := range c.bytes {
-		if int(k) < len(surprise) {
-			h[b%len(h)] += surprise[k]
-		} else {
-			h[b%len(h)] += float64(k) * math.Log2(float64(k))
+	var h0, h1, h2, h3 float64 // several sums do not wait for each other
+	for i := 0; i < len(c.bytes); i += 8 {
+		a, b := fourOf((*[4]uint16)(c.bytes[i:])), fourOf((*[4]uint16)(c.bytes[i+4:]))
+		if (a|b)&^0x001f001f001f001f != 0 {
+			for _, k := range c.bytes[i : i+8] {
+				h0 += surpriseOf(k)
+			}
+			continue
 		}
+		a, b = a|a>>11, b|b>>11 // moves the second and fourth count to 32 times the first and third
+		h0 += surprises2[a&0x3ff]
+		h1 += surprises2[a>>32&0x3ff]
+		h2 += surprises2[b&0x3ff]
+		h3 += surprises2[b>>32&0x3ff]
 	}
-	return h[0] + h[1] + h[2] + h[3]
+	return h0 + h1 + h2 + h3
+}
+
+func surpriseOf(k uint16) float64 {
+	if int(k) < len(surprise) {
+		return surprise[k]
+	}
+	return float64(k) * math.Log2(float64(k))
 }
 
 // entropy is the plug-in Shannon entropy, bits a byte (Shannon, 1948).
 func (c *counts) entropy() float64 { return math.Log2(float64(c.n)) - c.surprises()/float64(c.n) }
 
-// means keeps what meanEntropy gave, as bits; 0 where it was not asked yet.
-var means [MaxSample + 1]atomic.Uint64
-
 // meanEntropy is the exact mean of the plug-in entropy of n uniform bytes, for n up to MaxSample.
-func meanEntropy(n int) float64 {
-	if kept := means[n].Load(); kept != 0 {
-		return math.Float64frombits(kept)
-	}
-	mean := meanEntropyOf(n)
-	means[n].Store(math.Float64bits(mean))
-	return mean
-}
+func meanEntropy(n int) float64 { return expected(n).entropy }
 
 // meanEntropyOf is 256 times the mean of -k/n log2(k/n) over the binomial number k of occurrences of one value.
 func meanEntropyOf(n int) float64 {
@@ -290,20 +230,17 @@ func meanEntropyOf(n int) float64 {
 // entropyP tests the entropy of n bytes against its exact mean and spread. Its skewness is taken to be that of the number of equal pairs,
 // of which it is a linear function while no value occurs three times.
 func entropyP(n int, entropy float64) float64 {
-	z := (meanEntropy(n) - entropy) / entropySD(n)
-	_, _, skewness := pairMoments(n)
-	return pearsonTail(z, skewness)
+	e := expected(n)
+	return e.tail.p((e.entropy - entropy) / e.entropySD)
 }
 
 // entropySD is the standard deviation of the plug-in entropy of n uniform bytes.
 func entropySD(n int) float64 {
-	i := gridIndex(n)
-	if i+1 == len(calibration) || calibration[i].n >= n {
+	i, weight := gridPlace(n)
+	if weight == 0 {
 		return calibration[i].entropySD
 	}
-	lo, hi := &calibration[i], &calibration[i+1]
-	w := math.Log(float64(n)/float64(lo.n)) / math.Log(float64(hi.n)/float64(lo.n))
-	return lo.entropySD*(1-w) + hi.entropySD*w
+	return calibration[i].entropySD*(1-weight) + calibration[i+1].entropySD*weight
 }
 
 // pairs is the number of pairs of equal bytes, X. Pearson's chi-square is 512/n X + 256 - n, so that both are one test.
@@ -331,8 +268,8 @@ func (c *counts) chiSquareP() float64 {
 	if c.n < 2 {
 		return 1
 	}
-	mean, deviation, skewness := pairMoments(c.n)
-	return pearsonTail((c.pairs()-0.5-mean)/deviation, skewness)
+	e := expected(c.n)
+	return e.tail.p((c.pairs() - 0.5 - e.pairs) / e.pairsSD)
 }
 
 // chiSquareTwoSidedP also finds bytes that are too evenly spread, as counters and permutations are; upper is chiSquareP.
@@ -340,8 +277,8 @@ func (c *counts) chiSquareTwoSidedP(upper float64) float64 {
 	if upper < 0.5 {
 		return 2 * upper // both tails hold the value itself, so that the lower one is above a half
 	}
-	mean, deviation, skewness := pairMoments(c.n)
-	lower := 1 - pearsonTail((c.pairs()+0.5-mean)/deviation, skewness)
+	e := expected(c.n)
+	lower := 1 - e.tail.p((c.pairs()+0.5-e.pairs)/e.pairsSD)
 	return min(1, 2*min(upper, lower))
 }
 
@@ -363,61 +300,4 @@ func (w *ways) chiSquare(n int) float64 {
 		x += k * k
 	}
 	return 16*float64(x)/float64(n) - float64(n)
-}
-
-// serialCorrelations are, at lags 1 and 2, the standardised sums of products of bytes that far apart (Knuth, TAOCP 2, 3.3.2 K). The mean
-// 127.5 and variance 5461.25 of a uniform byte are known, hence mean 0 and variance 1 are exact.
-func serialCorrelations(sample []byte) (z [2]float64) {
-	if len(sample) <= len(z) {
-		return z
-	}
-	last, before := 2*int(sample[1])-255, 2*int(sample[0])-255
-	sum := [2]int{last * before}
-	for _, b := range sample[2:] {
-		x := 2*int(b) - 255
-		sum[0] += x * last
-		sum[1] += x * before
-		last, before = x, last
-	}
-	for i := range z {
-		z[i] = float64(sum[i]) / (4 * 5461.25) / math.Sqrt(float64(len(sample)-i-1))
-	}
-	return z
-}
-
-// repeatsP tests how often three bytes in a row have occurred before: among n uniform bytes about as often as there are pairs
-// of places, over 2^24, and Poisson distributed.
-func repeatsP(sample []byte) float64 {
-	places := float64(len(sample) - 2)
-	return poissonTail(repeats(sample), places*(places-1)/2/(1<<24))
-}
-
-// repeats counts the places where the next three bytes have occurred before, as far as a table of the last three by hash
-// remembers it.
-func repeats(sample []byte) int {
-	if len(sample) <= 512 { // less to clear
-		var last [1024]uint32
-		return repeatsBy(last[:], 22, sample)
-	}
-	var last [4096]uint32
-	return repeatsBy(last[:], 20, sample)
-}
-
-// repeatsBy counts with a table by hash, of 32-shift bits.
-func repeatsBy(last []uint32, shift int, sample []byte) int {
-	found := 0
-	if len(sample) < 3 {
-		return 0
-	}
-	const full = 1 << 24 // unlike an empty slot
-	key := uint32(sample[0])<<8 | uint32(sample[1])
-	for _, b := range sample[2:] {
-		key = key<<8&0xffffff | uint32(b)
-		slot := &last[key*0x9e3779b1>>shift]
-		if *slot == key|full {
-			found++
-		}
-		*slot = key | full
-	}
-	return found
 }

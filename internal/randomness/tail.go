@@ -5,6 +5,9 @@ import "math"
 // twoSidedNormal is the probability that a standard normal variable is at least |z| from 0.
 func twoSidedNormal(z float64) float64 { return math.Erfc(math.Abs(z) / math.Sqrt2) }
 
+// exactVariance is from where on binomial tails are those of a normal variable.
+const exactVariance = 25
+
 // binomialTail is P(X >= k) for X binomial with n trials of probability p: exact while the variance is below 25, then by the
 // normal distribution with continuity correction.
 func binomialTail(n, k int, p float64) float64 {
@@ -15,7 +18,7 @@ func binomialTail(n, k int, p float64) float64 {
 		return 0
 	}
 	mean, variance := float64(n)*p, float64(n)*p*(1-p)
-	if variance >= 25 {
+	if variance >= exactVariance {
 		return math.Erfc((float64(k)-0.5-mean)/math.Sqrt(2*variance)) / 2
 	}
 	if float64(k) <= mean {
@@ -35,17 +38,21 @@ var logFactorial = func() (t [MaxSample + 1]float64) {
 // binomialSum adds up P(X = k), P(X = k+1), … for a k above the mean, where the terms fall.
 func binomialSum(n, k int, p float64) float64 {
 	term := math.Exp(logFactorial[n] - logFactorial[k] - logFactorial[n-k] + float64(k)*math.Log(p) + float64(n-k)*math.Log1p(-p))
-	sum := 0.0
-	for ; k <= n && term > sum*1e-15; k++ {
+	sum, odds := 0.0, p/(1-p)
+	for ; k <= n && term > sum*1e-14; k++ {
 		sum += term
-		term *= float64(n-k) / float64(k+1) * p / (1 - p)
+		term *= float64(n-k) / float64(k+1) * odds
 	}
 	return min(sum, 1)
 }
 
-// twoSidedBinomial is twice the smaller tail, at most 1.
+// twoSidedBinomial is twice the smaller tail, at most 1. That is the one on k's side of the mean: the median is next to the mean (Kaas and
+// Buhrman, Statistica Neerlandica 34:13, 1980), so that the other tail is a half or more.
 func twoSidedBinomial(n, k int, p float64) float64 {
-	return min(1, 2*min(binomialTail(n, k, p), binomialTail(n, n-k, 1-p)))
+	if float64(k) < float64(n)*p {
+		k, p = n-k, 1-p
+	}
+	return min(1, 2*binomialTail(n, k, p))
 }
 
 // poissonTail is P(X >= k) for X Poisson with the given mean.
@@ -62,7 +69,19 @@ func longestRunTail(n, k int, p float64) float64 {
 	if k <= 0 {
 		return 1
 	}
-	return -math.Expm1(-math.Pow(p, float64(k)) * (float64(n-k)*(1-p) + 1))
+	return -math.Expm1(-whole(p, k) * (float64(n-k)*(1-p) + 1))
+}
+
+// whole is p to the power k, k >= 0.
+func whole(p float64, k int) float64 {
+	power := 1.0
+	for ; k > 0; k >>= 1 {
+		if k&1 != 0 {
+			power *= p
+		}
+		p *= p
+	}
+	return power
 }
 
 // equalRunTail is P(longest run of one byte value >= k) among n uniform bytes: a run of k is one of k-1 equal neighbours.

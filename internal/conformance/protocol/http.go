@@ -150,6 +150,7 @@ type exchange struct {
 	asked    head
 	upgraded int // the same for the server's data
 	answered head
+	body     []byte // of the first request that has one
 }
 
 // requestLine says whether l is METHOD SP target SP protocol/1.x, and gives the method.
@@ -223,6 +224,11 @@ func (e *exchange) readRequests(s side, protocol string) bool {
 			e.tunnel = len(s.data) - len(after)
 			return true
 		}
+		if e.body == nil && h.length > 0 {
+			e.body = after[:min(len(after), h.length)]
+		} else if e.body == nil && h.chunked {
+			_, e.body, _ = line(after)
+		}
 		if rest, cut, ok = h.body(after, false); !ok || cut {
 			return ok
 		}
@@ -286,6 +292,7 @@ func http1(v *view) bool {
 	if !e.readRequests(v.client, "HTTP/1.") || !e.readAnswers(v.server, "HTTP/1.") || e.requests == 0 && len(v.server.data) == 0 {
 		return false
 	}
+	*v.payload = payload{body: e.body}
 	switch {
 	case e.upgraded >= 0:
 		return e.explained(v)
@@ -326,6 +333,7 @@ func (e *exchange) explained(v *view) bool {
 	}
 	switch up := e.answered.upgrade; {
 	case hasFold(up, "WEBSOCKET"):
+		v.payload.upgraded, v.payload.frames = true, [2][]byte{client.data, server.data}
 		return e.accepted() && webSocket(client, true) && webSocket(server, false)
 	case hasFold(up, "H2C"):
 		return http2Frames(client, true) && http2Frames(server, false)

@@ -75,7 +75,7 @@ const settled = 2048
 var reasons = []string{"protocol_structure"}
 
 // Recognize names the protocol of a conversation whose structure holds as far as it was seen.
-func Recognize(c *conformance.Conversation, _ conformance.Options) (conformance.Judgement, bool) {
+func Recognize(c *conformance.Conversation, o conformance.Options) (conformance.Judgement, bool) {
 	r := &udp
 	if c.Transport == conformance.TCP {
 		r = &tcp
@@ -92,7 +92,11 @@ func Recognize(c *conformance.Conversation, _ conformance.Options) (conformance.
 	server, client := r.ports.entries(c.ServerPort), r.ports.entries(c.ClientPort)
 	for _, list := range [...]mask{server, client.not(&server), r.index.anyPort.not(&server).not(&client)} {
 		if e := r.first(v, &may, &list); e != nil {
-			return judgement(c, e.name), true
+			j := judgement(c, e.name)
+			if v.carriesRandom(e.name, o) {
+				j.Reasons = randomReasons
+			}
+			return j, true
 		}
 	}
 	return conformance.Judgement{}, false

@@ -13,10 +13,15 @@ type view struct {
 	clientPort     uint16
 	serverPort     uint16
 	inside         bool // it is what a tunnel carries
+	payload        *payload
 }
 
 // views are a conversation as it is, and with its directions exchanged.
-type views struct{ straight, turned view }
+type views struct {
+	straight, turned view
+	payload          payload
+	carried          [2]carried
+}
 
 // kept are views that are not in use, so that asking costs no allocation.
 var kept = sync.Pool{New: func() any { return new(views) }}
@@ -24,9 +29,9 @@ var kept = sync.Pool{New: func() any { return new(views) }}
 // look makes v the views of c; the one with the directions exchanged only where that is wanted.
 func (v *views) look(c *conformance.Conversation, inside, turned bool) {
 	a, b := newSide(c, &c.Client), newSide(c, &c.Server)
-	v.straight = view{c: c, client: a, server: b, clientPort: c.ClientPort, serverPort: c.ServerPort, inside: inside}
+	v.straight = view{c: c, client: a, server: b, clientPort: c.ClientPort, serverPort: c.ServerPort, inside: inside, payload: &v.payload}
 	if turned {
-		v.turned = view{c: c, client: b, server: a, clientPort: c.ServerPort, serverPort: c.ClientPort, inside: inside}
+		v.turned = view{c: c, client: b, server: a, clientPort: c.ServerPort, serverPort: c.ClientPort, inside: inside, payload: &v.payload}
 	}
 }
 

@@ -66,6 +66,9 @@ func parsePublicKey(cert []byte) crypto.PublicKey {
 	if err != nil {
 		return nil
 	}
+	if k, ok := key.(*rsa.PublicKey); ok {
+		return newRSAKey(k)
+	}
 	return key
 }
 
@@ -160,7 +163,7 @@ func (s *session) checkEncryptedPremaster(cke []byte) {
 	if !ok {
 		return
 	}
-	key, ok := leaf.publicKey().(*rsa.PublicKey)
+	key, ok := leaf.publicKey().(*rsaKey)
 	if !ok {
 		return
 	}

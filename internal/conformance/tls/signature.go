@@ -1,17 +1,13 @@
 package tls
 
 import (
-	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/md5"
-	"crypto/rsa"
 	"crypto/sha1"
 	"crypto/sha256"
 	"crypto/sha512"
-	"errors"
-	"math/big"
 
 	"golang.org/x/crypto/cryptobyte"
 )
@@ -89,7 +85,7 @@ func (s *session) verify(params []byte, sig cryptobyte.String) {
 // What cannot be checked counts as verified.
 func verifies(key crypto.PublicKey, alg uint16, signed, sig []byte) bool {
 	switch k := key.(type) {
-	case *rsa.PublicKey:
+	case *rsaKey:
 		return verifiesRSA(k, alg, signed, sig)
 	case *ecdsa.PublicKey:
 		hash := crypto.SHA1
@@ -109,19 +105,18 @@ func verifies(key crypto.PublicKey, alg uint16, signed, sig []byte) bool {
 	return true
 }
 
-func verifiesRSA(k *rsa.PublicKey, alg uint16, signed, sig []byte) bool {
-	var err error
+func verifiesRSA(k *rsaKey, alg uint16, signed, sig []byte) bool {
 	switch {
 	case alg == 0:
-		return verifiesPKCS1(k, crypto.MD5SHA1, digest(crypto.MD5SHA1, signed), sig)
+		return k.verifiesPKCS1(crypto.MD5SHA1, digest(crypto.MD5SHA1, signed), sig)
 	case alg>>8 == 8 && (alg&0xff >= 4 && alg&0xff <= 6 || alg&0xff >= 9 && alg&0xff <= 11):
 		hash := [...]crypto.Hash{4: crypto.SHA256, 5: crypto.SHA384, 6: crypto.SHA512, 9: crypto.SHA256, 10: crypto.SHA384, 11: crypto.SHA512}[alg&0xff]
-		err = rsa.VerifyPSS(k, hash, digest(hash, signed), sig, nil)
+		return k.verifiesPSS(hash, digest(hash, signed), sig)
 	case alg&0xff == 1 && hashOf(alg) != 0:
 		hash := hashOf(alg)
-		return verifiesPKCS1(k, hash, digest(hash, signed), sig)
+		return k.verifiesPKCS1(hash, digest(hash, signed), sig)
 	}
-	return !errors.Is(err, rsa.ErrVerification)
+	return true
 }
 
 // digestInfo is what stands before a digest in a signature (RFC 8017 section 9.2, note 1); RFC 4346's MD5 and SHA-1 have nothing.
@@ -132,26 +127,6 @@ var digestInfo = map[crypto.Hash]string{
 	crypto.SHA256:  "\x30\x31\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01\x05\x00\x04\x20",
 	crypto.SHA384:  "\x30\x41\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x02\x05\x00\x04\x30",
 	crypto.SHA512:  "\x30\x51\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x03\x05\x00\x04\x40",
-}
-
-// verifiesPKCS1 checks an RSASSA-PKCS1-v1_5 signature (RFC 8017 section 8.2.2). Moduli beyond 2048 bits, for which crypto/rsa's
-// arithmetic in constant time has no fast code, are left to math/big: nothing is secret here.
-func verifiesPKCS1(k *rsa.PublicKey, hash crypto.Hash, sum, sig []byte) bool {
-	const fast, usual = 2048, 65537
-	if k.N.BitLen() <= fast || k.E != usual || k.N.Bit(0) == 0 {
-		return !errors.Is(rsa.VerifyPKCS1v15(k, hash, sum, sig), rsa.ErrVerification)
-	}
-	s := new(big.Int).SetBytes(sig)
-	if len(sig) != k.Size() || s.Cmp(k.N) >= 0 {
-		return false
-	}
-	found := s.Exp(s, big.NewInt(usual), k.N).FillBytes(make([]byte, k.Size()))
-	want := append(make([]byte, 0, k.Size()), 0, 1)
-	for len(want) < k.Size()-1-len(digestInfo[hash])-len(sum) {
-		want = append(want, 0xff)
-	}
-	want = append(append(append(want, 0), digestInfo[hash]...), sum...)
-	return bytes.Equal(found, want)
 }
 
 // hashOf is the hash of a TLS 1.2 signature scheme (RFC 5246 section 7.4.1.4.1), 0 when unknown.

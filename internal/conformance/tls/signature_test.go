@@ -22,19 +22,19 @@ func TestVerifiesPKCS1(t *testing.T) {
 			sum := digest(hash, []byte(hash.String()))
 			sig, err := rsa.SignPKCS1v15(nil, key, hash, sum)
 			require.NoError(t, err)
-			require.True(t, verifiesPKCS1(&key.PublicKey, hash, sum, sig), "%d bits, %s", bits, hash)
+			require.True(t, newRSAKey(&key.PublicKey).verifiesPKCS1(hash, sum, sig), "%d bits, %s", bits, hash)
 
 			other := append([]byte(nil), sum...)
 			other[len(other)-1] ^= 1
-			require.False(t, verifiesPKCS1(&key.PublicKey, hash, other, sig))
-			require.False(t, verifiesPKCS1(&key.PublicKey, hash, sum, sig[1:]))
-			require.False(t, verifiesPKCS1(&key.PublicKey, hash, sum, append([]byte{0}, sig...)))
+			require.False(t, newRSAKey(&key.PublicKey).verifiesPKCS1(hash, other, sig))
+			require.False(t, newRSAKey(&key.PublicKey).verifiesPKCS1(hash, sum, sig[1:]))
+			require.False(t, newRSAKey(&key.PublicKey).verifiesPKCS1(hash, sum, append([]byte{0}, sig...)))
 			for _, at := range []int{0, len(sig) - 1} {
 				sig[at] ^= 1
-				require.False(t, verifiesPKCS1(&key.PublicKey, hash, sum, sig))
+				require.False(t, newRSAKey(&key.PublicKey).verifiesPKCS1(hash, sum, sig))
 				sig[at] ^= 1
 			}
-			require.False(t, verifiesPKCS1(&key.PublicKey, hash, sum, key.N.Bytes()), "not below the modulus")
+			require.False(t, newRSAKey(&key.PublicKey).verifiesPKCS1(hash, sum, key.N.Bytes()), "not below the modulus")
 		}
 	}
 }
