@@ -44,8 +44,10 @@ func (e *examined) accept(all [2][][]byte, header [2]int, level float64) bool {
 		return false
 	}
 	// Uniform bytes hardly ever repeat: what passes as it is need not be searched for repeats.
-	if e.unsearched() {
-		if e.found, _ = e.likely(level); e.found {
+	var refused *side
+	asTheyAre := e.unsearched()
+	if asTheyAre {
+		if e.found, refused = e.likely(level); e.found {
 			return true
 		}
 	}
@@ -62,7 +64,10 @@ func (e *examined) accept(all [2][][]byte, header [2]int, level float64) bool {
 	if e.n < need || 4*e.n < bytes {
 		return false
 	}
-	found, refused := e.likely(level)
+	found := false
+	if repeated := e.sides[0].repeats == yes || e.sides[1].repeats == yes; repeated || !asTheyAre {
+		found, refused = e.likely(level)
+	}
 	if refused != nil {
 		refused.refuse()
 	}

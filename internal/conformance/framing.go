@@ -240,30 +240,40 @@ func (s *search) frames(tries []attempt) {
 			if leastTold[position][width] > all.known {
 				continue
 			}
-			f := framing{position: position, width: width}
-			s.field(tries, f, f.of(at[0]), f.of(at[1]))
-			if f.little = true; width > 1 {
-				s.field(tries, f, f.of(at[0]), f.of(at[1]))
+			f, unused := framing{position: position, width: width}, (32-8*uint(width))&31
+			limit := [2]int64{all.limit(0, at[0], width), all.limit(1, at[1], width)}
+			a, b := at[0].bytes>>unused, at[1].bytes>>unused
+			if int64(a) <= limit[0] || int64(b) <= limit[1] {
+				s.field(tries, f, at, limit)
+			}
+			if width == 1 {
+				continue
+			}
+			a, b = bits.ReverseBytes32(at[0].bytes)<<unused>>unused, bits.ReverseBytes32(at[1].bytes)<<unused>>unused
+			if int64(a) <= limit[0] || int64(b) <= limit[1] {
+				f.little = true
+				s.field(tries, f, at, limit)
 			}
 		}
 	}
 }
 
-// field tries f, at which the first units have certain numbers.
-func (s *search) field(tries []attempt, f framing, client, server int) {
-	first, whole := &tries[0].first, uint8(0)
-	if uint(client) <= uint(first[0]) { // and not negative
-		whole = 1
+// limit is the most that a field of the first unit may hold: that unit's length, or -1 where it is cut off or there is none.
+func (t *attempt) limit(side int, at field, width int) int64 {
+	if t.first[side] == 0 || at.left < width {
+		return -1
 	}
-	if uint(server) <= uint(first[1]) {
-		whole |= 2
-	}
-	if whole &= tries[0].present; whole != 0 {
-		s.fits(tries, f, [2]int{client, server}, whole)
-	}
+	return int64(t.first[side])
 }
 
-func (s *search) fits(tries []attempt, f framing, values [2]int, whole uint8) {
+// field tries f, at which the first units have certain numbers, within the limit in one of them.
+func (s *search) field(tries []attempt, f framing, at [2]field, limit [2]int64) {
+	values, whole := [2]int{f.of(at[0]), f.of(at[1])}, uint8(0)
+	for i, v := range values {
+		if int64(v) <= limit[i] {
+			whole |= 1 << i
+		}
+	}
 	for i := range tries {
 		if t := &tries[i]; t.plausible(whole) && leastTold[f.position][f.width] <= t.known {
 			s.try(t, f, values)
@@ -287,20 +297,36 @@ func (t *attempt) plausible(whole uint8) bool {
 	return whole&t.present != 0 && t.present&^(whole|t.open) == 0
 }
 
-// try keeps f if it is the best so far, with whatever may be left out of the number there.
+// try keeps f if it is the best so far, with whatever may be left out of the number there: nothing, all up to itself, or what the first
+// message of either side shows.
 func (s *search) try(t *attempt, f framing, values [2]int) {
-	extras, n := t.extras(&f, values)
-	for _, f.extra = range extras[:n] {
-		need := t.needed(&f)
-		if need > t.known || t.walked >= maxWalked {
+	base := f.position + f.width
+	s.with(t, f, values, 0)
+	s.with(t, f, values, base)
+	if leastFitted[f.position][f.width] > t.known {
+		return
+	}
+	for i, v := range values {
+		if t.first[i] == 0 || v < 0 {
 			continue
 		}
-		if fits, single := t.begins(&f, values); !fits || single && need > t.lengths {
-			continue
+		if x := t.sides[i].ends[0] - v; x > 0 && x <= maxExtra && x != base {
+			s.with(t, f, values, x)
 		}
-		if told, fits := s.explains(t, &f, need); fits && told >= need {
-			t.best, t.evidence, t.found = f, f.evidence(told), true
-		}
+	}
+}
+
+func (s *search) with(t *attempt, f framing, values [2]int, extra int) {
+	f.extra = extra
+	need := t.needed(&f)
+	if need > t.known || t.walked >= maxWalked {
+		return
+	}
+	if fits, single := t.begins(&f, values); !fits || single && need > t.lengths {
+		return
+	}
+	if told, fits := s.explains(t, &f, need); fits && told >= need {
+		t.best, t.evidence, t.found = f, f.evidence(told), true
 	}
 }
 
@@ -313,21 +339,6 @@ func (t *attempt) needed(f *framing) int {
 		return leastFitted[f.position][f.width]
 	}
 	return leastTold[f.position][f.width]
-}
-
-// extras are what the number at f may leave out: nothing, all up to itself, or what the first message of either side shows.
-func (t *attempt) extras(f *framing, values [2]int) (e [4]int, n int) {
-	e[1], n = f.position+f.width, 2
-	for i, v := range values {
-		if t.first[i] == 0 || v < 0 {
-			continue
-		}
-		if x := t.sides[i].ends[0] - v; x > 0 && x <= maxExtra && x != e[1] {
-			e[n] = x
-			n++
-		}
-	}
-	return e, n
 }
 
 // begins tries the first message of either side: neither may fail, and one must be whole. It also says whether both end where messages are
@@ -473,16 +484,18 @@ func (t *tally) unit(f *framing, b []byte, ends []int, cut bool) bool {
 			return false
 		}
 		at += n
-		for known < len(ends) && ends[known] < at {
-			known++
-			t.misses++
-		}
-		if t.misses > t.spare {
+		if last := known + t.spare - t.misses; last < len(ends) && ends[last] < at {
 			return false // too few are left to be foretold
 		}
-		if known < len(ends) && ends[known] == at && foretold {
+		for known < len(ends) && ends[known] <= at {
+			if ends[known] < at {
+				t.misses++
+			} else if foretold {
+				t.hit(n)
+			} else {
+				break
+			}
 			known++
-			t.hit(n)
 		}
 	}
 	return true

@@ -396,11 +396,11 @@ func amqp(v *view) bool {
 			return len(server.data) == 0 || has(server.data, "AMQP")
 		}
 		client.data = client.data[8:]
+		if has(server.data, "AMQP") { // its refusal
+			return len(server.data) == 8
+		}
 	} else if v.c.StartSeen {
 		return false
-	}
-	if has(server.data, "AMQP") { // the server's refusal
-		return len(server.data) == 8
 	}
 	n, ok := client.chain(64, 8, amqpFrame)
 	m, fits := server.chain(64, 8, amqpFrame)

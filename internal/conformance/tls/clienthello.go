@@ -65,30 +65,39 @@ type ClientHello struct {
 // ParseClientHello reads the body of a ClientHello, without its handshake header (RFC 8446 section 4.1.2; dtls: with the cookie of
 // RFC 6347 section 4.2.1). It fails only where lengths do not add up; unknown or odd extension bodies are left alone.
 func ParseClientHello(body []byte, dtls bool) (*ClientHello, error) {
-	h := &ClientHello{SuiteLength: 2}
+	h := new(ClientHello)
+	if !h.read(body, dtls) {
+		return nil, ErrClientHello
+	}
+	return h, nil
+}
+
+// read is ParseClientHello into h, whatever it held before.
+func (h *ClientHello) read(body []byte, dtls bool) bool {
+	*h = ClientHello{SuiteLength: 2}
 	s := cryptobyte.String(body)
 	var sid, suites, comp, cookie cryptobyte.String
 	if !s.ReadUint16(&h.Version) || !s.ReadBytes(&h.Random, 32) || !s.ReadUint8LengthPrefixed(&sid) || len(sid) > 32 {
-		return nil, ErrClientHello
+		return false
 	}
 	if dtls && !s.ReadUint8LengthPrefixed(&cookie) {
-		return nil, ErrClientHello
+		return false
 	}
 	if !s.ReadUint16LengthPrefixed(&suites) || len(suites) == 0 || len(suites)%2 != 0 ||
 		!s.ReadUint8LengthPrefixed(&comp) || len(comp) == 0 {
-		return nil, ErrClientHello
+		return false
 	}
 	h.SessionID, h.Cookie, h.Suites, h.Compression = sid, cookie, suites, comp
 	if s.Empty() {
-		return h, nil
+		return true
 	}
 	var exts cryptobyte.String
 	if !s.ReadUint16LengthPrefixed(&exts) || !s.Empty() || !extensionsAddUp(exts) {
-		return nil, ErrClientHello
+		return false
 	}
 	h.HasExtensions, h.Extensions = true, exts
 	h.readExtensions()
-	return h, nil
+	return true
 }
 
 // extensionsAddUp says whether b is type, length and body end to end.

@@ -66,17 +66,13 @@ func (a fe) root() fe {
 	const n = 251 // (p+3)/8 = 2 * (2^251 - 1)
 	x, have := a, 1
 	for bit := bits.Len(n) - 2; bit >= 0; bit-- { // a^(2^have - 1)
-		y := x
-		for range have {
-			y = y.mul(y)
-		}
-		x, have = y.mul(x), 2*have
+		x, have = x.squared(have).mul(x), 2*have
 		if n>>bit&1 == 1 {
-			x, have = x.mul(x).mul(a), have+1
+			x, have = x.squared(1).mul(a), have+1
 		}
 	}
-	x = x.mul(x)
-	if x.mul(x).sub(a).reduced() != (fe{}) {
+	x = x.squared(1)
+	if x.squared(1).sub(a).reduced() != (fe{}) {
 		return x.mul(rootMinusOne)
 	}
 	return x
@@ -141,7 +137,48 @@ func (a fe) mul(b fe) fe {
 	c, t5 = multiplyAdd(a3, b[2], c, t5)
 	c, t6 = multiplyAdd(a3, b[3], c, t6)
 	t7 := c
-	return folded(t0, t1, t2, t3, t4, t5, t6, t7)
+	t0, t1, t2, t3 = folded(t0, t1, t2, t3, t4, t5, t6, t7)
+	return fe{t0, t1, t2, t3}
+}
+
+// squared squares n times.
+func (a fe) squared(n int) fe {
+	a0, a1, a2, a3 := a[0], a[1], a[2], a[3]
+	for range n {
+		// Products of different limbs count twice.
+		t2, t1 := bits.Mul64(a0, a1)
+		t3, l := bits.Mul64(a0, a2)
+		t2, c := bits.Add64(t2, l, 0)
+		t4, l := bits.Mul64(a0, a3)
+		t3, c = bits.Add64(t3, l, c)
+		t4 += c
+		h, l := bits.Mul64(a1, a2)
+		t3, c = bits.Add64(t3, l, 0)
+		t4, c = bits.Add64(t4, h, c)
+		t5 := c
+		h, l = bits.Mul64(a1, a3)
+		t4, c = bits.Add64(t4, l, 0)
+		t5, _ = bits.Add64(t5, h, c)
+		t6, l := bits.Mul64(a2, a3)
+		t5, c = bits.Add64(t5, l, 0)
+		t6 += c
+		t7 := t6 >> 63
+		t6, t5, t4, t3, t2, t1 = t6<<1|t5>>63, t5<<1|t4>>63, t4<<1|t3>>63, t3<<1|t2>>63, t2<<1|t1>>63, t1<<1
+
+		h, t0 := bits.Mul64(a0, a0)
+		t1, c = bits.Add64(t1, h, 0)
+		h, l = bits.Mul64(a1, a1)
+		t2, c = bits.Add64(t2, l, c)
+		t3, c = bits.Add64(t3, h, c)
+		h, l = bits.Mul64(a2, a2)
+		t4, c = bits.Add64(t4, l, c)
+		t5, c = bits.Add64(t5, h, c)
+		h, l = bits.Mul64(a3, a3)
+		t6, c = bits.Add64(t6, l, c)
+		t7, _ = bits.Add64(t7, h, c)
+		a0, a1, a2, a3 = folded(t0, t1, t2, t3, t4, t5, t6, t7)
+	}
+	return fe{a0, a1, a2, a3}
 }
 
 // multiplyAdd is a*b + c + d, which is below 2^128.
@@ -153,21 +190,27 @@ func multiplyAdd(a, b, c, d uint64) (hi, lo uint64) {
 	return hi + carry, lo
 }
 
-// folded reduces a product below 2^512: its upper half counts 38 times.
-func folded(t0, t1, t2, t3, t4, t5, t6, t7 uint64) fe {
+// folded reduces a product below 2^512 to one below 2^256: its upper half counts 38 times, and so does what is carried.
+func folded(t0, t1, t2, t3, t4, t5, t6, t7 uint64) (r0, r1, r2, r3 uint64) {
 	h0, l0 := bits.Mul64(t4, 38)
 	h1, l1 := bits.Mul64(t5, 38)
 	h2, l2 := bits.Mul64(t6, 38)
 	h3, l3 := bits.Mul64(t7, 38)
-	var c, d uint64
-	t0, c = bits.Add64(t0, l0, 0)
+	t0, c := bits.Add64(t0, l0, 0)
 	t1, c = bits.Add64(t1, l1, c)
 	t2, c = bits.Add64(t2, l2, c)
 	t3, c = bits.Add64(t3, l3, c)
-	t1, d = bits.Add64(t1, h0, 0)
+	t1, d := bits.Add64(t1, h0, 0)
 	t2, d = bits.Add64(t2, h1, d)
 	t3, d = bits.Add64(t3, h2, d)
-	return fe{t0, t1, t2, t3}.fold(h3 + c + d)
+	for carried := h3 + c + d; carried != 0; carried = c {
+		h, l := bits.Mul64(carried, 38)
+		t0, c = bits.Add64(t0, l, 0)
+		t1, c = bits.Add64(t1, h, c)
+		t2, c = bits.Add64(t2, 0, c)
+		t3, c = bits.Add64(t3, 0, c)
+	}
+	return t0, t1, t2, t3
 }
 
 // square says whether a, below p, is a square modulo p, as 0 is: its Jacobi symbol is not -1. By the binary algorithm: a and n are halved
@@ -177,15 +220,16 @@ func (a fe) square() bool {
 	a0, a1, a2, a3 := a[0], a[1], a[2], a[3]
 	n0, n1, n2, n3 := modulus[0], modulus[1], modulus[2], modulus[3]
 	odd := uint64(0) // bit 1: the symbol is negated
-	for a1|a2|a3|n1|n2|n3 != 0 {
+	z := uint(bits.TrailingZeros64(a0))
+	for a2|a3|n2|n3 != 0 {
 		if a0 == 0 {
 			if a1|a2|a3 == 0 {
 				return true // no common divisor but p itself, of 0
 			}
 			a0, a1, a2, a3 = a1, a2, a3, 0 // (2/n)^64 = 1
+			z = uint(bits.TrailingZeros64(a0))
 			continue
 		}
-		z := uint(bits.TrailingZeros64(a0))
 		odd ^= uint64(z) << 1 & (n0 ^ n0>>1)
 		z &= 63
 		a0 = a0>>z | a1<<1<<(63-z)
@@ -197,6 +241,7 @@ func (a fe) square() bool {
 		d1, c := bits.Sub64(a1, n1, c)
 		d2, c := bits.Sub64(a2, n2, c)
 		d3, less := bits.Sub64(a3, n3, c)
+		z = uint(bits.TrailingZeros64(d0)) // as many as of the difference's opposite
 		swap := -less
 		odd ^= a0 & n0 & swap
 		n0 ^= (n0 ^ a0) & swap
@@ -207,6 +252,32 @@ func (a fe) square() bool {
 		a1, c = bits.Add64(d1^swap, 0, c)
 		a2, c = bits.Add64(d2^swap, 0, c)
 		a3, _ = bits.Add64(d3^swap, 0, c)
+	}
+	return squarePair(a0, a1, n0, n1, odd)
+}
+
+// squarePair goes on with what fits into two words each.
+func squarePair(a0, a1, n0, n1, odd uint64) bool {
+	z := uint(bits.TrailingZeros64(a0))
+	for a1|n1 != 0 {
+		if a0 == 0 { // a1 is not, as there is no common divisor
+			a0, a1 = a1, 0
+			z = uint(bits.TrailingZeros64(a0))
+			continue
+		}
+		odd ^= uint64(z) << 1 & (n0 ^ n0>>1)
+		z &= 63
+		a0 = a0>>z | a1<<1<<(63-z)
+		a1 >>= z
+		d0, c := bits.Sub64(a0, n0, 0)
+		d1, less := bits.Sub64(a1, n1, c)
+		z = uint(bits.TrailingZeros64(d0))
+		swap := -less
+		odd ^= a0 & n0 & swap
+		n0 ^= (n0 ^ a0) & swap
+		n1 ^= (n1 ^ a1) & swap
+		a0, c = bits.Add64(d0^swap, less, 0)
+		a1, _ = bits.Add64(d1^swap, 0, c)
 	}
 	return squareWord(a0, n0, odd)
 }

@@ -3,9 +3,11 @@ package tls
 import (
 	"crypto/ecdh"
 	"crypto/rand"
+	"encoding/binary"
 	"encoding/hex"
 	"math"
 	"math/big"
+	mathrand "math/rand/v2"
 	"slices"
 	"testing"
 
@@ -177,4 +179,31 @@ func FuzzMade25519(f *testing.F) {
 			t.Fatalf("%x: want %v", key, want)
 		}
 	})
+}
+
+// TestSquared compares with math/big.
+func TestSquared(t *testing.T) {
+	t.Parallel()
+	random := mathrand.New(mathrand.NewPCG(1, 2))
+	value := func(a fe) *big.Int {
+		var key []byte
+		for _, limb := range a {
+			key = binary.LittleEndian.AppendUint64(key, limb)
+		}
+		return toBig(key)
+	}
+	for range 20_000 {
+		var a fe
+		for i := range a {
+			if a[i] = random.Uint64(); random.IntN(3) == 0 {
+				a[i] = -(a[i] & 1)
+			}
+		}
+		n := random.IntN(4)
+		want := value(a)
+		for range n {
+			want.Mod(want.Mul(want, want), bigP)
+		}
+		require.Zero(t, want.Mod(want, bigP).Cmp(value(a.squared(n).reduced())), "%x", a)
+	}
 }

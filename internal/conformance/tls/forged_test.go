@@ -156,7 +156,8 @@ func otherSuite(r []byte) []byte {
 
 // randomShare overwrites the X25519 part of the server's hybrid share with a point of the curve's twist.
 func randomShare(r []byte) []byte {
-	h, _ := parseServerHello(r[9:])
+	var h serverHello
+	h.read(r[9:])
 	at := bytes.Index(r, h.share)
 	out := bytes.Clone(r)
 	for seed := uint64(30); ; seed++ {

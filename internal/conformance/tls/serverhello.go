@@ -38,34 +38,35 @@ type serverHello struct {
 	alpn          []byte
 }
 
-// parseServerHello reads the body of a ServerHello without its handshake header (RFC 8446 section 4.1.3).
-func parseServerHello(body []byte) (*serverHello, bool) {
-	h := &serverHello{}
+// read reads the body of a ServerHello without its handshake header (RFC 8446 section 4.1.3); what h held before is gone. ok is false
+// where lengths do not add up.
+func (h *serverHello) read(body []byte) (ok bool) {
+	*h = serverHello{}
 	s := cryptobyte.String(body)
 	if !s.ReadUint16(&h.legacyVersion) || !s.ReadBytes(&h.random, 32) {
-		return nil, false
+		return false
 	}
 	h.version = h.legacyVersion
 	var sid cryptobyte.String
 	h.draft = h.legacyVersion>>8 == draft13Major
 	if !h.draft && (!s.ReadUint8LengthPrefixed(&sid) || len(sid) > 32) {
-		return nil, false
+		return false
 	}
 	h.sessionID = sid
 	if !s.ReadUint16(&h.suite) || !h.draft && !s.ReadUint8(&h.compression) {
-		return nil, false
+		return false
 	}
 	h.retry = bytes.Equal(h.random, retryRandom)
 	if s.Empty() {
-		return h, true
+		return true
 	}
 	var exts cryptobyte.String
 	if !s.ReadUint16LengthPrefixed(&exts) || !s.Empty() || !extensionsAddUp(exts) {
-		return nil, false
+		return false
 	}
 	h.extensions = exts
 	eachExtension(exts, h.readExtension)
-	return h, true
+	return true
 }
 
 func (h *serverHello) readExtension(typ uint16, body cryptobyte.String) bool {
@@ -112,8 +113,8 @@ type ServerHello struct {
 
 // ParseServerHello reads the body of a ServerHello, without its handshake header; ok is false where lengths do not add up.
 func ParseServerHello(body []byte) (h ServerHello, ok bool) {
-	p, ok := parseServerHello(body)
-	if !ok {
+	var p serverHello
+	if !p.read(body) {
 		return ServerHello{}, false
 	}
 	return ServerHello{Version: p.version, Suite: p.suite}, true

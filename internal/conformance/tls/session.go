@@ -14,6 +14,7 @@ type session struct {
 	client, server stream
 	hello          *ClientHello // the one that the ServerHello answers: the second after a HelloRetryRequest
 	firstHello     *ClientHello
+	room           ClientHello // of the first
 	reply          *serverHello
 	retry          *serverHello
 	suite          suite
@@ -68,8 +69,11 @@ func (s *session) readClient(data []byte) {
 		if st.kind != stepMessage || st.typ != msgClientHello {
 			continue
 		}
-		h, err := ParseClientHello(st.body, false)
-		if err != nil {
+		h := &s.room
+		if s.hello != nil {
+			h = new(ClientHello)
+		}
+		if !h.read(st.body, false) {
 			s.broken |= ruleClientHello
 			return
 		}

@@ -106,7 +106,7 @@ func TestRandomShares(t *testing.T) {
 		return j
 	}
 	const exact, certificate = 4 + 32 + 17, 1500
-	if s, _ := parseServerHello(server[0][9:]); s.suite == 0x1302 {
+	if s, _ := ParseServerHello(server[0][9:]); s.Suite == 0x1302 {
 		t.Skip("SHA-384 was chosen")
 	}
 	require.Empty(t, judge(client[0], exact).Violations)

@@ -45,6 +45,7 @@ const maxSteps = 128
 // stream is one direction read record by record.
 type stream struct {
 	steps   []step
+	secret  int // how many of them are sealed
 	broken  rules
 	cut     bool // bytes after data exist and were not seen, or may still come
 	records int
@@ -62,6 +63,7 @@ type stream struct {
 	noMessage bool // no more handshake messages in clear may come
 	retry     *serverHello
 	reply     *serverHello // both the first of their kind
+	hello     serverHello  // the room of the first
 }
 
 // is13 says whether the negotiated version is TLS 1.3 or one of its drafts.
@@ -194,6 +196,9 @@ func (s *stream) sealedRecord(r *record) {
 func (s *stream) add(st step) {
 	if len(s.steps) < maxSteps {
 		s.steps = append(s.steps, st)
+		if st.kind == stepSealed {
+			s.secret++
+		}
 	}
 }
 
@@ -244,8 +249,11 @@ func (s *stream) message(typ uint8, body []byte) {
 		s.hellos++
 		s.noMessage = s.is13() && (!s.retried || s.hellos > 1)
 	case !s.client && typ == msgServerHello:
-		h, ok := parseServerHello(body)
-		if !ok {
+		h := &s.hello
+		if s.retry != nil || s.reply != nil {
+			h = new(serverHello)
+		}
+		if !h.read(body) {
 			s.broken |= ruleServerHello
 			return
 		}

@@ -191,7 +191,7 @@ func (s *session) confidence() float64 {
 
 // established says whether both sides went over to ciphertext.
 func (s *session) established() bool {
-	return s.client.sealedRecords() > 0 && s.server.sealedRecords() > 0
+	return s.client.secret > 0 && s.server.secret > 0
 }
 
 // settled says whether enough ciphertext was judged in both directions for more to change nothing.
@@ -210,13 +210,4 @@ func (s *session) settled() bool {
 		}
 	}
 	return true
-}
-
-func (s *stream) sealedRecords() (n int) {
-	for i := range s.steps {
-		if s.steps[i].kind == stepSealed {
-			n++
-		}
-	}
-	return n
 }
