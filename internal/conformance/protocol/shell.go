@@ -61,7 +61,8 @@ func (v *views) carriesRandom(name string, o conformance.Options) bool {
 		client.frames(s.payload.frames[0])
 		server.frames(s.payload.frames[1])
 	case name == "http":
-		if body := s.payload.body; len(body) == 0 || notUniform.Excludes(body[:min(len(body), shellLook)]) {
+		look := s.payload.body[:min(len(s.payload.body), shellLook)]
+		if len(look) == 0 || notUniform.Excludes(look) && !symbols(look) {
 			return false
 		}
 		client.bodies(s.client.data, false)
@@ -86,7 +87,8 @@ func (d *carried) uniform(o conformance.Options) bool {
 	return len(d.b) >= leastCarried && !notUniform.Excludes(d.b) && randomness.Judge(d.b).Random(threshold) && !conformance.KnownFormat(d.b)
 }
 
-// bodies takes the bodies of HTTP/1 messages, but for those that say that they are compressed or media. An answer's may last as long as the connection.
+// bodies takes the bodies of HTTP/1 messages, decoded where they are an encoding, but for those that say that they are compressed or media. An
+// answer's may last as long as the connection.
 func (d *carried) bodies(data []byte, answers bool) {
 	for !d.full() {
 		h, after, ok := readHead(data)
@@ -103,7 +105,7 @@ func (d *carried) bodies(data []byte, answers bool) {
 			size := hexNumber(bytes.TrimSpace(after[:len(after)-len(chunk)]))
 			body = chunk[:min(len(chunk), max(size, 0))]
 		}
-		if len(body) > 0 && opaqueType(fields) && !conformance.KnownFormat(body) {
+		if len(body) > 0 && opaqueType(fields) && !conformance.KnownFormat(body) && !d.decode(body) {
 			d.add(body)
 		}
 		rest, cut, ok := h.body(after, answers)
@@ -238,12 +240,22 @@ var (
 	lowerBase32Hex = base32.NewEncoding("0123456789abcdefghijklmnopqrstuv").WithPadding(base32.NoPadding)
 )
 
-// decode takes what a text encodes, if it is an encoding; base32 and hexadecimal in any case of letters.
-func (d *carried) decode(text []byte) {
+// symbols says whether text is letters, digits and what else base64 has.
+func symbols(text []byte) bool {
+	for _, x := range text {
+		if !letter(x) && !digit(x) && bytes.IndexByte([]byte("+/-_=\r\n"), x) < 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// decode takes what the start of a text encodes, and says whether it is an encoding; base32 and hexadecimal in any case of letters.
+func (d *carried) decode(text []byte) bool {
 	var to, folded [256]byte
-	text = bytes.TrimRight(text[:min(len(text), len(folded))], "=")
-	if len(text) < leastText {
-		return
+	text = bytes.TrimRight(text[:min(len(text), len(folded))], "=\r\n")
+	if len(text) < leastText || !symbols(text) {
+		return false
 	}
 	lower := append(folded[:0], text...)
 	for i, x := range lower {
@@ -261,7 +273,8 @@ func (d *carried) decode(text []byte) {
 	} {
 		if n, err := e.of(to[:], e.text[:len(e.text)/e.symbol*e.symbol]); err == nil {
 			d.add(to[:n])
-			return
+			return true
 		}
 	}
+	return false
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/base32"
 	"encoding/base64"
 	"encoding/binary"
+	"encoding/hex"
 	"io"
 	"math/rand/v2"
 	"net/http"
@@ -114,6 +115,8 @@ func TestRandomPayload(t *testing.T) {
 	text := bytes.Repeat([]byte(`{"event":"ping","id":17}`), 12)
 	png := append([]byte("\x89PNG\r\n\x1a\n\x00\x00\x00\x0dIHDR"), answer...)
 	names, texts := tunnelled(4)
+	in64, inHex := base64.StdEncoding.EncodeToString(question), hex.EncodeToString(answer)
+	words64 := base64.StdEncoding.EncodeToString(text)
 	plain := []string{"www.example.com.", "mail.example.com.", "static.assets.example.net.", "api.example.org."}
 	spf := []string{"v=spf1 include:_spf.example.com ~all", "google-site-verification=abcdefghijklmnopqrstuvwxyz", "v=DMARC1; p=none", "ok"}
 	for _, tt := range []struct {
@@ -123,6 +126,8 @@ func TestRandomPayload(t *testing.T) {
 	}{
 		{"HTTP, both bodies", posted(t, question, answer, http.Header{"Content-Type": {"application/octet-stream"}}, false), true},
 		{"HTTP, chunked", posted(t, question, answer, http.Header{}, true), true},
+		{"HTTP, in base64 and hexadecimal", posted(t, []byte(in64), []byte(inHex), http.Header{}, false), true},
+		{"HTTP, text in base64", posted(t, []byte(words64), []byte(words64), http.Header{}, false), false},
 		{"HTTP, the answer alone", posted(t, nil, answer, http.Header{}, false), false},
 		{"HTTP, the answer is text", posted(t, question, text, http.Header{}, false), false},
 		{"HTTP, the request is text", posted(t, text, answer, http.Header{}, false), false},
