@@ -183,7 +183,7 @@ func (e *examined) sideLikely(s *side, level float64, shown bool) (ok bool) {
 	} else {
 		ok = randomness.Passes(s.body, level)
 	}
-	return ok && randomness.Columns(s.rest) >= level
+	return ok && randomness.ColumnsAtLeast(s.rest, level)
 }
 
 // maxFramedHeaders is how many times longer than the ciphertext behind them all headers of a framing may be: some beacons are nothing

@@ -23,6 +23,7 @@ type benignResult struct {
 	Verdicts map[string]int // flows to the program's server, by verdict and protocol
 	Alerts   int            // flows whose verdict is an alert
 	Findings map[string]int // lines of the detection, by sensor
+	Hunted   int            // rows of an0402-hunt/payload
 }
 
 // hostOf is a program's server address.
@@ -201,6 +202,11 @@ func (r *benignResult) collect(sensors []*sensor, rows map[string][]map[string]s
 		r.Verdicts[kind]++
 		if row["verdict"] == "random" || row["verdict"] == "tls_mimic" {
 			r.Alerts++
+		}
+	}
+	for _, row := range rows[hunted] {
+		if a := row["remote_address"]; a == r.Address || a == r.Also {
+			r.Hunted++
 		}
 	}
 	for _, s := range sensors {

@@ -39,6 +39,7 @@ type result struct {
 	Reasons string
 	Found   map[string]finding // by sensor
 	Low     bool               // the embedded sensor has it, of a severity that only the hunt pack shows
+	Hunted  bool               // an0402-hunt/payload lists it: random bytes within a known protocol
 	Needed  int                // bytes after which it is an alert if it ends there; 0: never
 	Open    int                // the same while it goes on
 }
@@ -56,6 +57,9 @@ func (r *result) rightProcess(sensor string) bool {
 }
 
 const embedded, withAllowlist = "embedded", "allowlist"
+
+// hunted names the rows of an0402-hunt/payload.
+const hunted = "hunt"
 
 // measure runs clients and programs under the sensors.
 func measure(ctx context.Context, o options, servers []string) (*campaign, error) {
@@ -101,6 +105,9 @@ func measure(ctx context.Context, o options, servers []string) (*campaign, error
 			return nil, err
 		}
 		rows[s.Name] = seen
+	}
+	if rows[hunted], err = sensors[0].snapshot("hunt_payload"); err != nil {
+		return nil, err
 	}
 	coverage, err := sensors[0].snapshot("an0402_coverage")
 	if err != nil {
@@ -218,9 +225,14 @@ func (c *campaign) collect(sensors []*sensor, rows map[string][]map[string]strin
 	for _, row := range rows[embedded] {
 		verdicts[row["remote_address"]+":"+row["remote_port"]] = row
 	}
+	listed := map[string]bool{}
+	for _, row := range rows[hunted] {
+		listed[row["remote_address"]+":"+row["remote_port"]] = true
+	}
 	for i := range c.flows {
 		r := &c.flows[i]
 		key := r.Server.String()
+		r.Hunted = listed[key]
 		r.Verdict, r.Reasons = verdicts[key]["verdict"], verdicts[key]["reasons"]+" "+verdicts[key]["violations"]
 		if verdicts[key]["path"] == "" {
 			r.Reasons += " owner not known"

@@ -248,20 +248,28 @@ func (c *campaign) named(g []*result) string {
 
 func (c *campaign) blind(b *strings.Builder) {
 	b.WriteString("## Blind by principle\n\nGenuine TLS and plain HTTP are conformant: no finding is right. The row shows that nothing else was claimed, and what else sees such an implant.\n\n")
-	b.WriteString("| implant | ATT&CK | found | verdicts | what would see it |\n|---|---|---|---|---|\n")
+	b.WriteString("| implant | ATT&CK | found | in an0402-hunt/payload | verdicts | what would see it |\n|---|---|---|---|---|---|\n")
 	for _, f := range wire.Formats() {
 		if f.Class != wire.Blind {
 			continue
 		}
 		if g := slices.Concat(c.groups(func(o wire.Format) bool { return o.Name == f.Name })...); len(g) > 0 {
-			fmt.Fprintf(b, "| %s | %s | %s | %s | %s |\n", f.Name, cmp.Or(f.Software, "none"), c.foundIn(g), verdicts(g), f.Blind)
+			fmt.Fprintf(b, "| %s | %s | %s | %d of %d | %s | %s |\n", f.Name, cmp.Or(f.Software, "none"), c.foundIn(g), huntedIn(g), len(g), verdicts(g), f.Blind)
 		}
 	}
 	b.WriteString("\n")
 }
 
+// huntedIn is how many of these an0402-hunt/payload lists.
+func huntedIn(g []*result) (n int) {
+	for _, r := range g {
+		n += count(r.Hunted)
+	}
+	return n
+}
+
 func (c *campaign) evasions(b *strings.Builder) {
-	b.WriteString("## Evasion\n\nFound: every flow. Partly: some. The traffic of the last four is found like any other; what they hide is the crypto, see the macOS half below.\n\n")
+	b.WriteString("## Evasion\n\nFound: every flow. Partly: some. Hunt: no finding, as the protocol is what it says, but `an0402-hunt/payload` lists the flow's program, for bytes as random as ciphertext in both directions. The traffic of the last four is found like any other; what they hide is the crypto, see the macOS half below.\n\n")
 	b.WriteString("| evasion | layout | result | by shape | verdicts | time, median and longest | bytes if ended, median and most |\n|---|---|---|---|---|---|---|\n")
 	for _, f := range wire.Formats() {
 		if f.Class != wire.Evades {
@@ -273,19 +281,25 @@ func (c *campaign) evasions(b *strings.Builder) {
 			continue
 		}
 		var shapes []string
-		found := 0
+		found, listed := 0, huntedIn(g)
 		for _, s := range groups {
-			shapes = append(shapes, s[0].Shape.Name+" "+c.foundIn(s))
+			shape := s[0].Shape.Name + " " + c.foundIn(s)
+			if n := huntedIn(s); n > 0 {
+				shape += fmt.Sprintf(" (hunt: %d)", n)
+			}
+			shapes = append(shapes, shape)
 			for _, r := range s {
 				_, ok := r.Found[embedded]
 				found += count(ok)
 			}
 		}
 		word := "partly"
-		switch found {
-		case 0:
+		switch {
+		case found == 0 && listed > 0:
+			word = fmt.Sprintf("partly (hunt: %d of %d)", listed, len(g))
+		case found == 0:
 			word = "not"
-		case len(g):
+		case found == len(g):
 			word = "found"
 		}
 		fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s | %s |\n", f.Name, f.Layout, word, strings.Join(shapes, "; "), verdicts(g), c.lateness(g), bytesNeeded(g, ifEnded))
@@ -304,6 +318,11 @@ func (c *campaign) programs(b *strings.Builder) {
 		fmt.Fprintf(b, "| %s | %s | %s | %s | %d | %d | %d | %s |\n", p.Name, p.What, p.From, cmp.Or(counted(p.Verdicts), "none seen"), p.Alerts, p.Findings[embedded], p.Findings[withAllowlist], note)
 	}
 	b.WriteString("\n")
+	for _, p := range c.benign {
+		if p.Hunted > 0 {
+			fmt.Fprintf(b, "- an0402-hunt/payload lists %s\n", p.Name)
+		}
+	}
 	for _, s := range c.skipped {
 		fmt.Fprintf(b, "- skipped: %s\n", s)
 	}

@@ -35,18 +35,32 @@ type finding struct {
 	Columns map[string]string
 }
 
-// packs writes the pack with the campaign's interval, a second one that shows what the detection leaves out for its low severity, and a third that lists
-// every flow's verdict once at the end.
+// A pack is what osquery reads.
+type pack struct {
+	Queries map[string]map[string]any `json:"queries"`
+}
+
+func readPack(file string) (p pack, err error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return p, err
+	}
+	if err := json.Unmarshal(data, &p); err != nil {
+		return p, fmt.Errorf("%s: %w", file, err)
+	}
+	return p, nil
+}
+
+// packs writes the pack with the campaign's interval, a second one that shows what the detection leaves out for its low severity, and two that list
+// every flow's verdict, and known protocols with random payload, once at the end.
 func packs(o options, dir string) ([]string, error) {
-	data, err := os.ReadFile(o.pack)
+	pack, err := readPack(o.pack)
 	if err != nil {
 		return nil, err
 	}
-	var pack struct {
-		Queries map[string]map[string]any `json:"queries"`
-	}
-	if err := json.Unmarshal(data, &pack); err != nil {
-		return nil, fmt.Errorf("%s: %w", o.pack, err)
+	hunt, err := readPack(strings.TrimSuffix(o.pack, ".conf") + "-hunt.conf")
+	if err != nil {
+		return nil, err
 	}
 	for name, q := range pack.Queries {
 		q["interval"] = 3600
@@ -57,6 +71,10 @@ func packs(o options, dir string) ([]string, error) {
 	verdicts := map[string]any{"queries": map[string]any{"flows": map[string]any{"interval": 3600, "snapshot": true,
 		"query": "SELECT pid, path, protocol, local_port, remote_address, remote_port, direction, verdict, app_protocol, reasons, violations, header_bytes, sampled_bytes, allowlist_rule FROM socket_tls_conformance"}}}
 	files := map[string]any{"an0402": pack, "verdicts": verdicts}
+	if q := hunt.Queries["payload"]; q != nil {
+		q["interval"] = 3600
+		files["hunt"] = map[string]any{"queries": map[string]any{"payload": q}}
+	}
 	if d := pack.Queries["detection"]; d != nil {
 		low := maps.Clone(d)
 		low["query"] = strings.ReplaceAll(fmt.Sprint(d["query"]), "severity <> 'low'", "severity = 'low'")
