@@ -159,8 +159,9 @@ func (f *framing) split(s *carried, to [][]byte) [][]byte {
 
 // A search looks for the framings that explain most of both directions, and of each alone.
 type search struct {
-	tries [3]attempt
-	tally tally
+	tries  [3]attempt
+	tally  tally
+	failed [2]int // with how many spare ends a direction's walk failed; -1: it did not
 }
 
 // Indexes of a search's attempts.
@@ -208,7 +209,7 @@ func (s *search) holds(f framing, a, b *carried) bool {
 	if fits, _ := t.begins(&f, [2]int{f.of(at[0]), f.of(at[1])}); !fits {
 		return false
 	}
-	_, ok := s.explains(t, &f, 0)
+	_, ok := s.explains(t, &f, t.known/2)
 	return ok
 }
 
@@ -274,9 +275,19 @@ func (s *search) field(tries []attempt, f framing, at [2]field, limit [2]int64) 
 			whole |= 1 << i
 		}
 	}
-	for i := range tries {
-		if t := &tries[i]; t.plausible(whole) && leastTold[f.position][f.width] <= t.known {
-			s.try(t, f, values)
+	base := f.position + f.width
+	s.try(tries, whole, 0, f, values)
+	f.extra = base
+	s.try(tries, whole, 0, f, values)
+	if leastFitted[f.position][f.width] > tries[0].known {
+		return
+	}
+	for i, v := range values {
+		if tries[0].first[i] == 0 || v < 0 {
+			continue
+		}
+		if f.extra = tries[0].sides[i].ends[0] - v; f.extra > 0 && f.extra <= maxExtra && f.extra != base {
+			s.try(tries, whole, 1<<i, f, values)
 		}
 	}
 }
@@ -297,36 +308,26 @@ func (t *attempt) plausible(whole uint8) bool {
 	return whole&t.present != 0 && t.present&^(whole|t.open) == 0
 }
 
-// try keeps f if it is the best so far, with whatever may be left out of the number there: nothing, all up to itself, or what the first
-// message of either side shows.
-func (s *search) try(t *attempt, f framing, values [2]int) {
-	base := f.position + f.width
-	s.with(t, f, values, 0)
-	s.with(t, f, values, base)
-	if leastFitted[f.position][f.width] > t.known {
-		return
-	}
-	for i, v := range values {
-		if t.first[i] == 0 || v < 0 {
+// try keeps f where it is the best so far of an attempt about certain directions, and perhaps others. What may be left out of the number there is
+// nothing, all up to itself, or what the first message of either side shows.
+func (s *search) try(tries []attempt, whole, about uint8, f framing, values [2]int) {
+	s.failed = [2]int{-1, -1}
+	for i := range tries {
+		t := &tries[i]
+		if !t.plausible(whole) || about&^t.present != 0 {
 			continue
 		}
-		if x := t.sides[i].ends[0] - v; x > 0 && x <= maxExtra && x != base {
-			s.with(t, f, values, x)
+		need := t.needed(&f)
+		spare := min(t.known/2, t.known-need)
+		if spare < 0 || t.walked >= maxWalked || t.present&1 != 0 && s.failed[0] >= spare || t.present&2 != 0 && s.failed[1] >= spare {
+			continue
 		}
-	}
-}
-
-func (s *search) with(t *attempt, f framing, values [2]int, extra int) {
-	f.extra = extra
-	need := t.needed(&f)
-	if need > t.known || t.walked >= maxWalked {
-		return
-	}
-	if fits, single := t.begins(&f, values); !fits || single && need > t.lengths {
-		return
-	}
-	if told, fits := s.explains(t, &f, need); fits && told >= need {
-		t.best, t.evidence, t.found = f, f.evidence(told), true
+		if fits, single := t.begins(&f, values); !fits || single && need > t.lengths {
+			continue
+		}
+		if told, fits := s.explains(t, &f, spare); fits && told >= need {
+			t.best, t.evidence, t.found = f, f.evidence(told), true
+		}
 	}
 }
 
@@ -440,17 +441,19 @@ type tally struct {
 
 // explains walks through all units and says how many different lengths the field foretold, each of which counts its width. Equally long
 // messages foretell nothing new. Most known ends must be foretold; where both sides speak at once, some ends are none. The messages that it
-// took are added to walked; it gives up where fewer than need lengths can be foretold.
-func (s *search) explains(of *attempt, f *framing, need int) (told int, ok bool) {
+// took are added to walked; it gives up where more than spare ends are not foretold.
+func (s *search) explains(of *attempt, f *framing, spare int) (told int, ok bool) {
 	t := &s.tally
-	t.hits, t.misses, t.told, t.spare = 0, 0, 0, min(of.known/2, of.known-need)
-	for _, side := range of.sides {
+	t.hits, t.misses, t.told, t.spare = 0, 0, 0, spare
+	for k, side := range of.sides {
 		t.parts = 0
+		left := spare - t.misses
 		for i, unit := range side.units {
 			before := t.parts
 			fits := t.unit(f, unit, side.endsOf(i), side.open && i == len(side.units)-1)
 			of.walked += t.parts - before + 1
 			if !fits {
+				s.failed[k] = left
 				return 0, false
 			}
 		}
