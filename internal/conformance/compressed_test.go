@@ -115,11 +115,15 @@ func TestDeflateBegins(t *testing.T) {
 	for range 60000 {
 		b := noise(r, 24+r.IntN(100))
 		b[0] = b[0]&^6 | 2<<(r.IntN(2)) // fixed or dynamic
-		if blocksBegin(b) {
+		used, _, _, err := inflate(b)
+		if !blocksBegin(b, true) {
+			require.False(t, err == nil && used == len(b), "%x", b)
+		}
+		if blocksBegin(b, false) {
 			left++
 			continue
 		}
-		if used, _, _, err := inflate(b); err != nil || used == len(b) {
+		if err != nil || used == len(b) {
 			require.ErrorAs(t, err, new(flate.CorruptInputError), "%x", b)
 		}
 	}
@@ -133,7 +137,8 @@ func TestDeflateBegins(t *testing.T) {
 			require.NoError(t, err)
 			require.NoError(t, w.Close())
 			if b.Bytes()[0]&6 != 0 {
-				require.True(t, blocksBegin(b.Bytes()), "%d bytes at level %d", n, level)
+				require.True(t, blocksBegin(b.Bytes(), false), "%d bytes at level %d", n, level)
+				require.True(t, blocksBegin(b.Bytes(), true), "%d bytes at level %d", n, level)
 			}
 		}
 	}

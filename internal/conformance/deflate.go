@@ -28,7 +28,7 @@ const minDeflate = 24
 // isDeflate wants a bare stream that ends where the message ends, or goes on for long. What follows from very few bytes says nothing.
 func isDeflate(b []byte) bool {
 	const part = 256
-	if len(b) < minDeflate || !blocksBegin(b) {
+	if len(b) < minDeflate || !blocksBegin(b, len(b) < part) {
 		return false
 	}
 	used, _, _, err := inflate(b)
@@ -36,9 +36,12 @@ func isDeflate(b []byte) bool {
 }
 
 // blocksBegin looks at the stream's first symbols: false where inflate fails in them, or ends before b does. That is so for nearly all
-// other bytes, at a fraction of what inflate takes.
-func blocksBegin(b []byte) bool {
-	const looked = 128 // symbols
+// other bytes, at a fraction of what inflate takes. Where the stream must end with b, which is short then, it is false also where b ends first.
+func blocksBegin(b []byte, ends bool) bool {
+	looked := 128 // symbols
+	if ends {
+		looked = 8 * len(b) // all there may be
+	}
 	at, produced, final, n := 0, 0, false, 0
 	for n < looked && !final && at < 8*len(b) {
 		head := bitsAt(b, at)
@@ -47,17 +50,20 @@ func blocksBegin(b []byte) bool {
 		case fixedBlock:
 			var ok bool
 			if at, produced, n, ok = fixedBegins(b, at, produced, n, looked); !ok {
-				return at > 8*len(b) // behind the end there is nothing to judge by
+				return at > 8*len(b) && !ends // behind the end there is nothing to judge by
 			}
 		case dynamicBlock:
 			return dynamicBegins(b, at)
 		case storedBlock:
 			return storedBegins(b, at)
 		default:
-			return at > 8*len(b)
+			return at > 8*len(b) && !ends
 		}
 	}
-	return n == looked || at > 8*len(b) || !final || (at+7)/8 == len(b)
+	if at > 8*len(b) || !final {
+		return !ends
+	}
+	return n >= looked || (at+7)/8 == len(b)
 }
 
 // storedBegins checks a block without compression: its length comes twice, the second time inverted (RFC 1951, 3.2.4).

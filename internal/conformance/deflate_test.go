@@ -32,7 +32,7 @@ func TestBlocksBegin(t *testing.T) {
 		kind := b[0] >> 1 & 3
 		kinds[kind]++
 		for _, cut := range [][]byte{b, b[:len(b)/2+1]} {
-			require.True(t, blocksBegin(cut), "%x", b)
+			require.True(t, blocksBegin(cut, false), "%x", b)
 		}
 	}
 	require.Greater(t, kinds[fixedBlock], 100)
