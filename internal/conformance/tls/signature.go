@@ -18,11 +18,11 @@ const namedCurve = 3
 // checkServerKeyExchange reads a ServerKeyExchange (RFC 8422 section 5.4, RFC 5246 section 7.4.3) and verifies its signature.
 func (s *session) checkServerKeyExchange(body []byte) {
 	b := cryptobyte.String(body)
+	var curve uint16
+	var point cryptobyte.String
 	switch s.suite.kex {
 	case kexECDHE:
 		var typ uint8
-		var curve uint16
-		var point cryptobyte.String
 		if !b.ReadUint8(&typ) || typ != namedCurve {
 			return
 		}
@@ -33,7 +33,6 @@ func (s *session) checkServerKeyExchange(body []byte) {
 		if s.hello != nil && len(s.hello.Groups) > 0 && !containsPair(s.hello.Groups, curve) {
 			s.broken |= ruleServerGroup
 		}
-		s.broken |= s.checkPoint(curve, point)
 	case kexDHE:
 		for range 3 { // p, g, Ys
 			var n cryptobyte.String
@@ -45,44 +44,74 @@ func (s *session) checkServerKeyExchange(body []byte) {
 	default:
 		return
 	}
-	s.verify(body[:len(body)-len(b)], b)
+	if signed := s.verify(body[:len(body)-len(b)], b); !signed && s.suite.kex == kexECDHE {
+		s.broken |= s.checkPoint(curve, point) // who signs what a genuine server's key signs made its point as well
+	}
 }
 
-// verify checks the signature over both randoms and the parameters. Signatures and keys of kinds that are not known here pass.
-func (s *session) verify(params []byte, sig cryptobyte.String) {
+// verify checks the signature over both randoms and the parameters, and says whether it is sure to be the certificate's. Signatures and keys
+// of kinds that are not known here pass, but prove nothing.
+func (s *session) verify(params []byte, sig cryptobyte.String) (signed bool) {
 	if s.hello == nil || s.v2 > 0 {
-		return
+		return false
 	}
 	var alg uint16
 	if s.reply.version == version12 && !sig.ReadUint16(&alg) {
 		s.broken |= ruleKeyLength
-		return
+		return false
 	}
 	var value cryptobyte.String
 	if !sig.ReadUint16LengthPrefixed(&value) || !sig.Empty() {
 		s.broken |= ruleKeyLength
-		return
+		return false
 	}
 	if s.reply.version < versionSSL3 || !s.thorough() {
-		return
+		return false
 	}
 	leaf, ok := s.serverCertificate()
 	if !ok {
-		return
+		return false
 	}
 	if s.proofs != nil && s.proofs.Has(leaf.hash) {
-		return
+		return true
+	}
+	key := leaf.publicKey()
+	if !decides(key, alg) {
+		return false
 	}
 	sum := passed.sum(leaf.hash, alg, s.hello.Random, s.reply.random, params, value)
-	if !passed.check(sum, func() bool { return verifies(leaf.publicKey(), alg, s.randoms(params), value) }) {
+	if !passed.check(sum, func() bool { return verifies(key, alg, s.randoms(params), value) }) {
 		s.broken |= ruleSignature
-	} else if s.proofs != nil && leaf.publicKey() != nil {
+		return false
+	}
+	if k, ok := key.(*rsaKey); ok && !k.usual() {
+		return false // crypto/rsa may not take such a key
+	}
+	if s.proofs != nil {
 		s.proofs.Add(leaf.hash)
 	}
+	return true
 }
 
-// verifies checks a signature; alg is TLS 1.2's SignatureScheme, 0 in versions before (RFC 4346 section 7.4.3, RFC 8422 section 5.4).
-// What cannot be checked counts as verified.
+// decides says whether a signature of a kind by a key can be verified here; alg is as verifies takes it.
+func decides(key crypto.PublicKey, alg uint16) bool {
+	switch key.(type) {
+	case *rsaKey:
+		return alg == 0 || pss(alg) || alg&0xff == 1 && hashOf(alg) != 0
+	case *ecdsa.PublicKey:
+		return alg == 0 || alg&0xff == 3 && hashOf(alg) != 0
+	case ed25519.PublicKey:
+		return alg == 0x0807
+	}
+	return false
+}
+
+// pss says whether a SignatureScheme is one of RSASSA-PSS (RFC 8446 section 4.2.3).
+func pss(alg uint16) bool {
+	return alg>>8 == 8 && (alg&0xff >= 4 && alg&0xff <= 6 || alg&0xff >= 9 && alg&0xff <= 11)
+}
+
+// verifies checks a signature that can be; alg is TLS 1.2's SignatureScheme, 0 in versions before (RFC 4346 section 7.4.3, RFC 8422 section 5.4).
 func verifies(key crypto.PublicKey, alg uint16, signed, sig []byte) bool {
 	switch k := key.(type) {
 	case *rsaKey:
@@ -90,33 +119,25 @@ func verifies(key crypto.PublicKey, alg uint16, signed, sig []byte) bool {
 	case *ecdsa.PublicKey:
 		hash := crypto.SHA1
 		if alg != 0 {
-			if alg&0xff != 3 {
-				return true
-			}
 			hash = hashOf(alg)
-		}
-		if hash == 0 {
-			return true
 		}
 		return ecdsa.VerifyASN1(k, digest(hash, signed), sig)
 	case ed25519.PublicKey:
-		return alg != 0x0807 || ed25519.Verify(k, signed, sig)
+		return ed25519.Verify(k, signed, sig)
 	}
-	return true
+	return false
 }
 
 func verifiesRSA(k *rsaKey, alg uint16, signed, sig []byte) bool {
 	switch {
 	case alg == 0:
 		return k.verifiesPKCS1(crypto.MD5SHA1, digest(crypto.MD5SHA1, signed), sig)
-	case alg>>8 == 8 && (alg&0xff >= 4 && alg&0xff <= 6 || alg&0xff >= 9 && alg&0xff <= 11):
+	case pss(alg):
 		hash := [...]crypto.Hash{4: crypto.SHA256, 5: crypto.SHA384, 6: crypto.SHA512, 9: crypto.SHA256, 10: crypto.SHA384, 11: crypto.SHA512}[alg&0xff]
 		return k.verifiesPSS(hash, digest(hash, signed), sig)
-	case alg&0xff == 1 && hashOf(alg) != 0:
-		hash := hashOf(alg)
-		return k.verifiesPKCS1(hash, digest(hash, signed), sig)
 	}
-	return true
+	hash := hashOf(alg)
+	return k.verifiesPKCS1(hash, digest(hash, signed), sig)
 }
 
 // digestInfo is what stands before a digest in a signature (RFC 8017 section 9.2, note 1); RFC 4346's MD5 and SHA-1 have nothing.
