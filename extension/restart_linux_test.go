@@ -237,19 +237,9 @@ func resident(pid int) (string, error) {
 // sockets lists the sockets that a process has, by what the kernel says of each inode in /proc/<pid>/net: protocol, and for the Internet's the state.
 func sockets(pid int) ([]string, error) {
 	dir := "/proc/" + strconv.Itoa(pid)
-	files, err := os.ReadDir(dir + "/fd")
+	own, err := socketInodes(dir)
 	if err != nil {
 		return nil, err
-	}
-	own := map[string]bool{}
-	for _, f := range files {
-		link, err := os.Readlink(dir + "/fd/" + f.Name())
-		if err != nil {
-			continue
-		}
-		if m := socketLink.FindStringSubmatch(link); m != nil {
-			own[m[1]] = true
-		}
 	}
 	var found []string
 	for table, column := range map[string]int{"tcp": 9, "tcp6": 9, "udp": 9, "udp6": 9, "raw": 9, "raw6": 9, "unix": 6, "netlink": 9, "packet": 8} {
@@ -265,10 +255,29 @@ func sockets(pid int) ([]string, error) {
 			}
 		}
 	}
+	still, err := socketInodes(dir) // what is open no more may have been closed before its table was read
 	for inode := range own {
-		found = append(found, "unknown:"+inode)
+		if still[inode] {
+			found = append(found, "unknown:"+inode)
+		}
 	}
-	return found, nil
+	return found, err
+}
+
+// socketInodes are those of a process's open sockets; dir is its own in /proc.
+func socketInodes(dir string) (map[string]bool, error) {
+	files, err := os.ReadDir(dir + "/fd")
+	inodes := map[string]bool{}
+	for _, f := range files {
+		link, err := os.Readlink(dir + "/fd/" + f.Name())
+		if err != nil {
+			continue
+		}
+		if m := socketLink.FindStringSubmatch(link); m != nil {
+			inodes[m[1]] = true
+		}
+	}
+	return inodes, err
 }
 
 var socketLink = regexp.MustCompile(`^socket:\[(\d+)\]$`)
