@@ -241,9 +241,10 @@ func (s *soak) compare(ctx context.Context, implants []implant) error {
 	}
 	// One that began in the last second may not have said enough.
 	s.expect = max(0, len(implants)-2)
-	for _, i := range implants[:s.expect] {
+	for n, i := range implants[:s.expect] {
 		if !alerts[i.verdict+" "+i.remote.String()] {
 			s.missing = append(s.missing, i)
+			fmt.Fprintf(os.Stderr, "soak: missing: %s %s, number %d of %d\n", i.verdict, i.remote, n+1, len(implants))
 		}
 	}
 	for _, i := range implants {
