@@ -244,7 +244,8 @@ func (s *soak) compare(ctx context.Context, implants []implant) error {
 	for n, i := range implants[:s.expect] {
 		if !alerts[i.verdict+" "+i.remote.String()] {
 			s.missing = append(s.missing, i)
-			fmt.Fprintf(os.Stderr, "soak: missing: %s %s, number %d of %d\n", i.verdict, i.remote, n+1, len(implants))
+			said, err := s.core.query(ctx, fmt.Sprintf("SELECT * FROM socket_tls_conformance WHERE remote_address = '%s' AND remote_port = %d", i.remote.Addr(), i.remote.Port()))
+			fmt.Fprintf(os.Stderr, "soak: missing: %s %s, number %d of %d: the table has %v %v\n", i.verdict, i.remote, n+1, len(implants), said, err)
 		}
 	}
 	for _, i := range implants {
