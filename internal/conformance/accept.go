@@ -16,7 +16,8 @@ const (
 	excludedBy = 128
 )
 
-// improbable are samples that nobody need look at further: of uniform bytes, one in a million is.
+// improbable are samples that nobody need look at further: of uniform bytes, one in a million is. So a payload_entropy_threshold above 0.999999
+// acts as that.
 var improbable = randomness.NewExcluder(1e-6)
 
 // accept measures the bodies of messages behind headers, and says whether all of them may be uniform: each direction's bytes, and

@@ -1,0 +1,322 @@
+package conformance
+
+import (
+	"encoding/binary"
+	"math/bits"
+	"slices"
+)
+
+// A search looks for the framings that explain most of both directions, and of each alone.
+type search struct {
+	tries  [3]attempt
+	tally  tally
+	failed [2]int // with how many spare ends a direction's walk failed; -1: it did not
+}
+
+// Indexes of a search's attempts.
+const (
+	bothSides = iota
+	clientAlone
+	serverAlone
+)
+
+// An attempt is the search for one framing.
+type attempt struct {
+	sides    [2]*carried // with their first units
+	first    [2]int      // lengths of these; 0: the direction is left out
+	cut      [2]bool     // whether these may end within a message
+	present  uint8       // directions with a first one, a bit each, and of these the ones that are cut
+	open     uint8
+	known    int // ends
+	lengths  int // different ones that the messages have, as differentLengths counts them
+	walked   int
+	best     framing
+	evidence float64 // of best, or what is asked for
+	found    bool
+}
+
+func (t *attempt) start(a, b *carried) {
+	*t = attempt{sides: [2]*carried{a, b}, known: len(a.ends) + len(b.ends), evidence: minEvidence}
+	for i, s := range t.sides {
+		if len(s.units) > 0 {
+			t.first[i], t.cut[i] = len(s.units[0]), s.open && len(s.units) == 1
+		}
+		if t.first[i] > 0 {
+			t.present |= 1 << i
+			if t.cut[i] {
+				t.open |= 1 << i
+			}
+		}
+	}
+}
+
+// holds says whether f explains both directions at all.
+func (s *search) holds(f framing, a, b *carried) bool {
+	t := &s.tries[bothSides]
+	t.start(a, b)
+	at := t.fields(f.position)
+	if fits, _ := t.begins(&f, [2]int{f.of(at[0]), f.of(at[1])}); !fits {
+		return false
+	}
+	_, ok := s.explains(t, &f, t.known/2)
+	return ok
+}
+
+// frame looks for the framing that explains most of both directions.
+func (s *search) frame(a, b *carried) (best framing, ok bool) {
+	s.tries[bothSides].start(a, b)
+	s.frames(s.tries[:1])
+	return s.tries[bothSides].best, s.tries[bothSides].found
+}
+
+// each also looks for framings of either direction alone.
+func (s *search) each(a, b *carried) {
+	s.tries[bothSides].start(a, b)
+	s.tries[clientAlone].start(a, &nothing)
+	s.tries[serverAlone].start(&nothing, b)
+	s.frames(s.tries[:])
+}
+
+// frames makes attempts, of which the first one is about all that the others are about.
+func (s *search) frames(tries []attempt) {
+	for i := range tries {
+		t := &tries[i]
+		t.lengths = differentLengths(t.sides[0], t.sides[1])
+	}
+	all := &tries[0]
+	for position := 0; position <= maxPosition && position < max(all.first[0], all.first[1]); position++ {
+		at := all.fields(position)
+		for width := 1; width <= 4; width++ {
+			if leastTold[position][width] > all.known {
+				continue
+			}
+			f, unused := framing{position: position, width: width}, (32-8*uint(width))&31
+			limit := [2]int64{all.limit(0, at[0], width), all.limit(1, at[1], width)}
+			a, b := at[0].bytes>>unused, at[1].bytes>>unused
+			if int64(a) <= limit[0] || int64(b) <= limit[1] {
+				s.field(tries, f, at, limit)
+			}
+			if width == 1 {
+				continue
+			}
+			a, b = bits.ReverseBytes32(at[0].bytes)<<unused>>unused, bits.ReverseBytes32(at[1].bytes)<<unused>>unused
+			if int64(a) <= limit[0] || int64(b) <= limit[1] {
+				f.little = true
+				s.field(tries, f, at, limit)
+			}
+		}
+	}
+}
+
+// limit is the most that a field of the first unit may hold: that unit's length, or -1 where it is cut off or there is none.
+func (t *attempt) limit(side int, at field, width int) int64 {
+	if t.first[side] == 0 || at.left < width {
+		return -1
+	}
+	return int64(t.first[side])
+}
+
+// field tries f, at which the first units have certain numbers, within the limit in one of them.
+func (s *search) field(tries []attempt, f framing, at [2]field, limit [2]int64) {
+	values, whole := [2]int{f.of(at[0]), f.of(at[1])}, uint8(0)
+	for i, v := range values {
+		if int64(v) <= limit[i] {
+			whole |= 1 << i
+		}
+	}
+	base := f.position + f.width
+	s.try(tries, whole, 0, f, values)
+	f.extra = base
+	s.try(tries, whole, 0, f, values)
+	if leastFitted[f.position][f.width] > tries[0].known {
+		return
+	}
+	for i, v := range values {
+		if tries[0].first[i] == 0 || v < 0 {
+			continue
+		}
+		if f.extra = tries[0].sides[i].ends[0] - v; f.extra > 0 && f.extra <= maxExtra && f.extra != base {
+			s.try(tries, whole, 1<<i, f, values)
+		}
+	}
+}
+
+// fields are what the first units have at a position.
+func (t *attempt) fields(position int) (at [2]field) {
+	for i, s := range t.sides {
+		if t.first[i] > 0 {
+			at[i] = fieldAt(s.units[0], position)
+		}
+	}
+	return at
+}
+
+// plausible is begins for any extra: the cheap look that nearly all framings fail. whole are the directions whose first unit is at least as
+// long as the field says.
+func (t *attempt) plausible(whole uint8) bool {
+	return whole&t.present != 0 && t.present&^(whole|t.open) == 0
+}
+
+// try keeps f where it is the best so far of an attempt about certain directions, and perhaps others. What may be left out of the number there is
+// nothing, all up to itself, or what the first message of either side shows.
+func (s *search) try(tries []attempt, whole, about uint8, f framing, values [2]int) {
+	s.failed = [2]int{-1, -1}
+	for i := range tries {
+		t := &tries[i]
+		if !t.plausible(whole) || about&^t.present != 0 {
+			continue
+		}
+		need := t.needed(&f)
+		spare := min(t.known/2, t.known-need)
+		if spare < 0 || t.walked >= maxWalked || t.present&1 != 0 && s.failed[0] >= spare || t.present&2 != 0 && s.failed[1] >= spare {
+			continue
+		}
+		if fits, single := t.begins(&f, values); !fits || single && need > t.lengths {
+			continue
+		}
+		if told, fits := s.explains(t, &f, spare); fits && told >= need {
+			t.best, t.evidence, t.found = f, f.evidence(told), true
+		}
+	}
+}
+
+// needed is how many different lengths f must foretell to be the best so far.
+func (t *attempt) needed(f *framing) int {
+	switch {
+	case t.found:
+		return f.needed(t.evidence)
+	case f.fitted():
+		return leastFitted[f.position][f.width]
+	}
+	return leastTold[f.position][f.width]
+}
+
+// begins tries the first message of either side: neither may fail, and one must be whole. It also says whether both end where messages are
+// known to end, so that there is hardly more to foretell than the lengths of these.
+func (t *attempt) begins(f *framing, values [2]int) (ok, single bool) {
+	whole := false
+	single = true
+	for i, v := range values {
+		if t.first[i] == 0 {
+			continue
+		}
+		n := v + f.extra
+		switch {
+		case v >= 0 && n < f.position+f.width:
+			return false, false
+		case v >= 0 && n <= t.first[i]:
+			whole = true
+		case t.cut[i]:
+			n = t.first[i]
+		default:
+			return false, false
+		}
+		single = single && n == t.sides[i].ends[0]
+	}
+	return whole, single
+}
+
+// differentLengths is how many different lengths the messages have that the known ends show, counted up to what any framing needs.
+func differentLengths(sides ...*carried) int {
+	const enough = 8
+	var seen [enough]int
+	n := 0
+	for _, s := range sides {
+		last := 0
+		for _, end := range s.ends {
+			length := end - last
+			if s.stream {
+				last = end
+			}
+			if slices.Contains(seen[:n], length) {
+				continue
+			}
+			seen[n] = length
+			if n++; n == enough {
+				return maxMessages
+			}
+		}
+	}
+	return n
+}
+
+// A tally is how well a framing foretells the known ends.
+type tally struct {
+	hits, misses, parts int
+	spare               int              // ends that may be missed
+	lengths             [maxMessages]int // different ones that were foretold
+	told                int
+}
+
+// explains walks through all units and says how many different lengths the field foretold, each of which counts its width. Equally long
+// messages foretell nothing new. Most known ends must be foretold; where both sides speak at once, some ends are none. The messages that it
+// took are added to walked; it gives up where more than spare ends are not foretold.
+func (s *search) explains(of *attempt, f *framing, spare int) (told int, ok bool) {
+	t := &s.tally
+	t.hits, t.misses, t.told, t.spare = 0, 0, 0, spare
+	for k, side := range of.sides {
+		t.parts = 0
+		left := spare - t.misses
+		for i, unit := range side.units {
+			before := t.parts
+			fits := t.unit(f, unit, side.endsOf(i), side.open && i == len(side.units)-1)
+			of.walked += t.parts - before + 1
+			if !fits {
+				s.failed[k] = left
+				return 0, false
+			}
+		}
+	}
+	return t.told, t.hits > 0 && t.misses <= t.hits
+}
+
+// unit walks through one unit; it fails unless the last message ends where the bytes end, or, where cut is allowed, beyond.
+func (t *tally) unit(f *framing, b []byte, ends []int, cut bool) bool {
+	known, least := 0, f.position+f.width
+	shift := 32 - 8*uint(f.width)
+	mask := ^uint32(0) >> shift
+	for at := 0; at < len(b) && t.parts < maxFramed; t.parts++ {
+		v := -1
+		if from := at + f.position; from+4 > len(b) {
+			v = f.value(b[at:])
+		} else if x := b[from : from+4]; f.little {
+			v = int(binary.LittleEndian.Uint32(x) & mask)
+		} else {
+			v = int(binary.BigEndian.Uint32(x) >> shift)
+		}
+		n := v + f.extra
+		foretold := v >= 0 && n <= len(b)-at
+		switch {
+		case v >= 0 && n < least:
+			return false
+		case foretold:
+		case cut:
+			n = len(b) - at
+		default:
+			return false
+		}
+		at += n
+		if last := known + t.spare - t.misses; last < len(ends) && ends[last] < at {
+			return false // too few are left to be foretold
+		}
+		for known < len(ends) && ends[known] <= at {
+			if ends[known] < at {
+				t.misses++
+			} else if foretold {
+				t.hit(n)
+			} else {
+				break
+			}
+			known++
+		}
+	}
+	return true
+}
+
+func (t *tally) hit(length int) {
+	t.hits++
+	if t.told < maxMessages && !slices.Contains(t.lengths[:t.told], length) {
+		t.lengths[t.told] = length
+		t.told++
+	}
+}
