@@ -62,6 +62,7 @@ var (
 // examined is what the unexplained bytes of both directions show.
 type examined struct {
 	threshold float64
+	verdict   bool // is all that is wanted
 	sides     [2]side
 	framing   bool // the header at hand is a length field's
 	framed    bool // ciphertext was found behind one
@@ -73,6 +74,7 @@ type examined struct {
 	n         int              // bytes judged in both directions
 	raw       int              // of these bodies, with what repeats
 	least     int              // bytes that the search at hand needs
+	mixed     bool             // the bodies start with what is not uniform, but perhaps is without what repeats
 
 	search search
 	seen   blocks
@@ -103,7 +105,7 @@ type side struct {
 
 	stream [1][]byte
 	ends   [maxMessages]int
-	room   struct{ whole, messages, split, rest, novel [maxFramed][]byte }
+	room   struct{ whole, messages, split, rest [maxFramed][]byte }
 	bytes  [randomness.MaxSample]byte
 }
 
@@ -118,7 +120,7 @@ const (
 
 // begin forgets the last examination.
 func (e *examined) begin(c *Conversation, o Options) {
-	e.threshold, e.datagrams = o.Threshold, c.Transport == UDP
+	e.threshold, e.datagrams, e.verdict = o.Threshold, c.Transport == UDP, c.VerdictOnly
 	if e.threshold <= 0 || e.threshold > 1 {
 		e.threshold = DefaultThreshold
 	}
@@ -214,8 +216,14 @@ func (e *examined) all() {
 	e.found = false
 }
 
-// weigh is Judge, but that the likelihood is 0 where it is plainly too low to matter.
-func (e *examined) weigh(b []byte) randomness.Stats { return randomness.Weigh(b, 1-e.threshold) }
+// weigh is Judge, but that the likelihood is 0 where it is plainly too low to matter; nothing more is said then if the verdict is all that
+// is wanted.
+func (e *examined) weigh(b []byte) randomness.Stats {
+	if e.verdict && 1-e.threshold >= improbableLevel && improbable.Excludes(b) {
+		return randomness.Stats{}
+	}
+	return randomness.Weigh(b, 1-e.threshold)
+}
 
 // judge draws the conclusion.
 func (e *examined) judge(c *Conversation) Judgement {
