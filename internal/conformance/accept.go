@@ -54,6 +54,10 @@ func (e *examined) accept(all [2][][]byte, header [2]int, level float64) bool {
 			return true
 		}
 	}
+	if refused != nil && bytes >= enoughSearched && !refused.again(&e.seen) {
+		refused.refuse() // whatever repeats in the other one
+		return false
+	}
 	left := 0
 	for i := range e.sides {
 		s := &e.sides[i]
@@ -141,19 +145,24 @@ func (e *examined) clearBehind(all [2][][]byte, longest int) bool {
 
 // take joins the bodies, without what repeats; false where what is left of them is surely not uniform.
 func (s *side) take(seen *blocks) bool {
-	if s.repeats == unknown {
-		s.repeats = no
-		if repeats(s.messages, cap(s.bytes[:0]), seen) {
-			s.repeats = yes
-		}
-	}
-	if s.repeats == no {
+	if !s.again(seen) {
 		s.body = join(s.rest, s.bytes[:0])
 		return true
 	}
 	var ok bool
 	s.rest, s.body, ok = novel(s.rest, s.rest[:0], s.bytes[:0], seen)
 	return ok
+}
+
+// again says whether blocks of the messages occur again.
+func (s *side) again(seen *blocks) bool {
+	if s.repeats == unknown {
+		s.repeats = no
+		if repeats(s.messages, cap(s.bytes[:0]), seen) {
+			s.repeats = yes
+		}
+	}
+	return s.repeats == yes
 }
 
 // likely says whether the bodies may be uniform, and keeps their figures; or else which direction's bodies are not, if one alone tells.

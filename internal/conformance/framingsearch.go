@@ -55,7 +55,7 @@ func (s *search) holds(f framing, a, b *carried) bool {
 	t := &s.tries[bothSides]
 	t.start(a, b)
 	at := t.fields(f.position)
-	if fits, _ := t.begins(&f, [2]int{f.of(at[0]), f.of(at[1])}); !fits {
+	if first := t.begin(&f, [2]int{f.of(at[0]), f.of(at[1])}); !t.begins(&first) {
 		return false
 	}
 	_, ok := s.explains(t, &f, t.known/2)
@@ -94,7 +94,7 @@ func (s *search) frames(tries []attempt) {
 			limit := [2]int64{all.limit(0, at[0], width), all.limit(1, at[1], width)}
 			a, b := at[0].bytes>>unused, at[1].bytes>>unused
 			if int64(a) <= limit[0] || int64(b) <= limit[1] {
-				s.field(tries, f, at, limit)
+				s.field(tries, f, at)
 			}
 			if width == 1 {
 				continue
@@ -102,7 +102,7 @@ func (s *search) frames(tries []attempt) {
 			a, b = bits.ReverseBytes32(at[0].bytes)<<unused>>unused, bits.ReverseBytes32(at[1].bytes)<<unused>>unused
 			if int64(a) <= limit[0] || int64(b) <= limit[1] {
 				f.little = true
-				s.field(tries, f, at, limit)
+				s.field(tries, f, at)
 			}
 		}
 	}
@@ -116,18 +116,13 @@ func (t *attempt) limit(side int, at field, width int) int64 {
 	return int64(t.first[side])
 }
 
-// field tries f, at which the first units have certain numbers, within the limit in one of them.
-func (s *search) field(tries []attempt, f framing, at [2]field, limit [2]int64) {
-	values, whole := [2]int{f.of(at[0]), f.of(at[1])}, uint8(0)
-	for i, v := range values {
-		if int64(v) <= limit[i] {
-			whole |= 1 << i
-		}
-	}
+// field tries f, at which the first units have certain numbers.
+func (s *search) field(tries []attempt, f framing, at [2]field) {
+	values := [2]int{f.of(at[0]), f.of(at[1])}
 	base := f.position + f.width
-	s.try(tries, whole, 0, f, values)
+	s.try(tries, 0, f, values)
 	f.extra = base
-	s.try(tries, whole, 0, f, values)
+	s.try(tries, 0, f, values)
 	if leastFitted[f.position][f.width] > tries[0].known {
 		return
 	}
@@ -136,7 +131,7 @@ func (s *search) field(tries []attempt, f framing, at [2]field, limit [2]int64) 
 			continue
 		}
 		if f.extra = tries[0].sides[i].ends[0] - v; f.extra > 0 && f.extra <= maxExtra && f.extra != base {
-			s.try(tries, whole, 1<<i, f, values)
+			s.try(tries, 1<<i, f, values)
 		}
 	}
 }
@@ -151,27 +146,25 @@ func (t *attempt) fields(position int) (at [2]field) {
 	return at
 }
 
-// plausible is begins for any extra: the cheap look that nearly all framings fail. whole are the directions whose first unit is at least as
-// long as the field says.
-func (t *attempt) plausible(whole uint8) bool {
-	return whole&t.present != 0 && t.present&^(whole|t.open) == 0
-}
-
 // try keeps f where it is the best so far of an attempt about certain directions, and perhaps others. What may be left out of the number there is
 // nothing, all up to itself, or what the first message of either side shows.
-func (s *search) try(tries []attempt, whole, about uint8, f framing, values [2]int) {
+func (s *search) try(tries []attempt, about uint8, f framing, values [2]int) {
+	first := tries[0].begin(&f, values)
+	if first.whole == 0 {
+		return
+	}
 	s.failed = [2]int{-1, -1}
 	for i := range tries {
 		t := &tries[i]
-		if !t.plausible(whole) || about&^t.present != 0 {
+		if !t.begins(&first) || about&^t.present != 0 {
 			continue
 		}
 		need := t.needed(&f)
-		spare := min(t.known/2, t.known-need)
-		if spare < 0 || t.walked >= maxWalked || t.present&1 != 0 && s.failed[0] >= spare || t.present&2 != 0 && s.failed[1] >= spare {
+		if need > t.lengths && t.present&^first.known == 0 {
 			continue
 		}
-		if fits, single := t.begins(&f, values); !fits || single && need > t.lengths {
+		spare := min(t.known/2, t.known-need)
+		if spare < 0 || t.walked >= maxWalked || t.present&1 != 0 && s.failed[0] >= spare || t.present&2 != 0 && s.failed[1] >= spare {
 			continue
 		}
 		if told, fits := s.explains(t, &f, spare); fits && told >= need {
@@ -191,29 +184,39 @@ func (t *attempt) needed(f *framing) int {
 	return leastTold[f.position][f.width]
 }
 
-// begins tries the first message of either side: neither may fail, and one must be whole. It also says whether both end where messages are
-// known to end, so that there is hardly more to foretell than the lengths of these.
-func (t *attempt) begins(f *framing, values [2]int) (ok, single bool) {
-	whole := false
-	single = true
+// A beginning is what a framing says of the first message of either direction, a bit each.
+type beginning struct {
+	fails uint8 // there is none
+	whole uint8 // it is all there
+	known uint8 // it ends where one is known to end
+}
+
+func (t *attempt) begin(f *framing, values [2]int) (first beginning) {
 	for i, v := range values {
-		if t.first[i] == 0 {
-			continue
-		}
-		n := v + f.extra
+		bit, n := uint8(1)<<i, v+f.extra
 		switch {
+		case t.present&bit == 0:
+			continue
 		case v >= 0 && n < f.position+f.width:
-			return false, false
+			first.fails |= bit
 		case v >= 0 && n <= t.first[i]:
-			whole = true
+			first.whole |= bit
 		case t.cut[i]:
 			n = t.first[i]
 		default:
-			return false, false
+			first.fails |= bit
 		}
-		single = single && n == t.sides[i].ends[0]
+		if n == t.sides[i].ends[0] {
+			first.known |= bit
+		}
 	}
-	return whole, single
+	return first
+}
+
+// begins says whether the first message of neither side fails, and one is whole. Where those of all end where messages are known to end, there is
+// hardly more to foretell than the lengths of these.
+func (t *attempt) begins(first *beginning) bool {
+	return t.present&first.fails == 0 && t.present&first.whole != 0
 }
 
 // differentLengths is how many different lengths the messages have that the known ends show, counted up to what any framing needs.

@@ -124,7 +124,7 @@ func (e *examined) begin(c *Conversation, o Options) {
 	if e.threshold <= 0 || e.threshold > 1 {
 		e.threshold = DefaultThreshold
 	}
-	e.framing, e.framed, e.found, e.format, e.disguise = false, false, false, nil, nil
+	e.framing, e.framed, e.found, e.format, e.disguise, e.sample = false, false, false, nil, nil, randomness.Stats{}
 }
 
 func (e *examined) examine(c *Conversation, o Options) {
@@ -197,7 +197,9 @@ func (e *examined) disguised(c *Conversation) bool {
 	for i := range disguises {
 		d := &disguises[i]
 		if h, ok := d.hides(e, c); ok {
-			e.all()
+			if e.whole(); !e.verdict {
+				e.sample = e.weigh(e.shown())
+			}
 			e.sides[0].header, e.disguise, e.found = h, d, true
 			return true
 		}
@@ -207,22 +209,32 @@ func (e *examined) disguised(c *Conversation) bool {
 
 // all takes all bytes for the sample.
 func (e *examined) all() {
+	e.whole()
+	e.sample = e.weigh(e.shown())
+	e.found = false
+}
+
+// whole takes all bytes for the bodies.
+func (e *examined) whole() {
 	for i := range e.sides {
 		s := &e.sides[i]
 		s.header, s.body = 0, s.data[:min(len(s.data), randomness.MaxSample)]
 	}
 	e.n = len(e.sides[0].body) + len(e.sides[1].body)
-	e.sample = e.weigh(e.shown())
-	e.found = false
 }
 
-// weigh is Judge, but that the likelihood is 0 where it is plainly too low to matter; nothing more is said then if the verdict is all that
-// is wanted.
+// weigh is Judge, but that the likelihood is 0 where it is plainly too low to matter. If the verdict is all that is wanted, nothing more is said
+// then.
 func (e *examined) weigh(b []byte) randomness.Stats {
-	if e.verdict && 1-e.threshold >= improbableLevel && improbable.Excludes(b) {
+	level := 1 - e.threshold
+	if !e.verdict {
+		return randomness.Weigh(b, level)
+	}
+	if head := b[:min(len(b), excludedBy)]; level >= improbableLevel && improbable.Excludes(head) && (len(head) == len(b) || improbable.Excludes(b)) {
 		return randomness.Stats{}
 	}
-	return randomness.Weigh(b, 1-e.threshold)
+	sample, _ := randomness.Likely(b, level)
+	return sample
 }
 
 // judge draws the conclusion.
@@ -400,8 +412,12 @@ func (e *examined) behindHeader() bool {
 // searched says whether bodies that were not accepted behind the longest header that is tried rule out all shorter ones: there was enough
 // to judge, or enough that repeats, or they are no ciphertext though they are few.
 func (e *examined) searched() bool {
-	return e.n >= minSearched || e.raw >= 4*minSearched || e.hopeless()
+	return e.n >= minSearched || e.raw >= enoughSearched || e.hopeless()
 }
 
-// minSearched is how many bytes both directions need for a search of the header's length.
-const minSearched = 128
+const (
+	// minSearched is how many bytes both directions need for a search of the header's length.
+	minSearched = 128
+	// enoughSearched is how many rule out shorter headers, whatever repeats in them.
+	enoughSearched = 4 * minSearched
+)
