@@ -168,15 +168,31 @@ func (e *examined) behindFields() bool {
 	if e.datagrams && len(a.whole) < 2 && len(b.whole) < 2 {
 		return false // that was all of it
 	}
-	for i := range e.sides {
-		s := &e.sides[i]
-		s.first = s.datagrams(s.whole[:min(len(s.whole), 1)])
-	}
-	if f, ok := e.search.frame(&a.first, &b.first); ok {
+	if f, ok := e.frameFirst(); ok {
 		base := f.position + f.width
 		e.framed = e.accept([2][][]byte{a.asStream(), b.asStream()}, [2]int{base, base}, 1-e.threshold)
 	}
 	return e.framed
+}
+
+// frameFirst looks for the framing of each direction's first message. Where that is all there is, it is the one that was found in both
+// directions, and no other if these may be cut.
+func (e *examined) frameFirst() (framing, bool) {
+	a, b := &e.sides[0], &e.sides[1]
+	if t := &e.search.tries[bothSides]; a.onlyFirst() && b.onlyFirst() && (t.open == 0 || !t.found && t.walked < maxWalked) {
+		return t.best, t.found
+	}
+	for i := range e.sides {
+		s := &e.sides[i]
+		s.first = s.datagrams(s.whole[:min(len(s.whole), 1)])
+	}
+	return e.search.frame(&a.first, &b.first)
+}
+
+// onlyFirst says whether a direction carried nothing but one message.
+func (s *side) onlyFirst() bool {
+	c := &s.carried
+	return len(c.units) == 0 || len(s.whole) == 1 && len(c.units) == 1 && len(c.ends) == 1 && len(c.units[0]) == len(s.whole[0])
 }
 
 // behindFound looks for ciphertext behind the length field that was found in some directions. Where it holds in one, the other may send
