@@ -22,21 +22,22 @@ const (
 
 // An attempt is the search for one framing.
 type attempt struct {
-	sides    [2]*carried // with their first units
-	first    [2]int      // lengths of these; 0: the direction is left out
-	cut      [2]bool     // whether these may end within a message
-	present  uint8       // directions with a first one, a bit each, and of these the ones that are cut
-	open     uint8
-	known    int // ends
-	lengths  int // different ones that the messages have, as differentLengths counts them
-	walked   int
-	best     framing
-	evidence float64 // of best, or what is asked for
-	found    bool
+	sides     [2]*carried // with their first units
+	first     [2]int      // lengths of these; 0: the direction is left out
+	cut       [2]bool     // whether these may end within a message
+	present   uint8       // directions with a first one, a bit each, and of these the ones that are cut
+	open      uint8
+	known     int // ends
+	narrowest int // field that may still do
+	lengths   int // different ones that the messages have, as differentLengths counts them
+	walked    int
+	best      framing
+	evidence  float64 // of best, or what is asked for
+	found     bool
 }
 
 func (t *attempt) start(a, b *carried) {
-	*t = attempt{sides: [2]*carried{a, b}, known: len(a.ends) + len(b.ends), evidence: minEvidence}
+	*t = attempt{sides: [2]*carried{a, b}, known: len(a.ends) + len(b.ends), evidence: minEvidence, narrowest: 1}
 	for i, s := range t.sides {
 		if len(s.units) > 0 {
 			t.first[i], t.cut[i] = len(s.units[0]), s.open && len(s.units) == 1
@@ -83,30 +84,50 @@ func (s *search) frames(tries []attempt) {
 		t := &tries[i]
 		t.lengths = differentLengths(t.sides[0], t.sides[1])
 	}
-	all := &tries[0]
+	all, able := &tries[0], able(tries)
 	for position := 0; position <= maxPosition && position < max(all.first[0], all.first[1]); position++ {
-		at := all.fields(position)
-		for width := 1; width <= 4; width++ {
-			if leastTold[position][width] > all.known {
+		var from [maxWidth + 2]uint8 // attempts, a bit each, by the narrowest field that may do
+		for i := range tries {
+			from[tries[i].narrow(position)] |= 1 << i
+		}
+		at, live := all.fields(position), uint8(0)
+		for width := 1; width <= maxWidth; width++ {
+			if live |= from[width]; live == 0 {
 				continue
 			}
 			f, unused := framing{position: position, width: width}, (32-8*uint(width))&31
 			limit := [2]int64{all.limit(0, at[0], width), all.limit(1, at[1], width)}
 			a, b := at[0].bytes>>unused, at[1].bytes>>unused
-			if int64(a) <= limit[0] || int64(b) <= limit[1] {
-				s.field(tries, f, at)
+			if now := live & able[within(a, limit[0])|within(b, limit[1])<<1]; now != 0 {
+				s.field(tries, now, f, at)
 			}
 			if width == 1 {
 				continue
 			}
 			a, b = bits.ReverseBytes32(at[0].bytes)<<unused>>unused, bits.ReverseBytes32(at[1].bytes)<<unused>>unused
-			if int64(a) <= limit[0] || int64(b) <= limit[1] {
+			if now := live & able[within(a, limit[0])|within(b, limit[1])<<1]; now != 0 {
 				f.little = true
-				s.field(tries, f, at)
+				s.field(tries, now, f, at)
 			}
 		}
 	}
 }
+
+// able are the attempts, a bit each, in which the first messages may begin, by the directions, a bit each, whose first unit is at least as long as a
+// field says: that must be one, and all that are not cut.
+func able(tries []attempt) (able [4]uint8) {
+	for whole := range uint8(4) {
+		for i := range tries {
+			if t := &tries[i]; whole&t.present != 0 && t.present&^(whole|t.open) == 0 {
+				able[whole] |= 1 << i
+			}
+		}
+	}
+	return able
+}
+
+// within is 1 where a number is within a limit.
+func within(n uint32, limit int64) uint8 { return uint8((int64(n)-limit-1)>>63) & 1 }
 
 // limit is the most that a field of the first unit may hold: that unit's length, or -1 where it is cut off or there is none.
 func (t *attempt) limit(side int, at field, width int) int64 {
@@ -116,13 +137,14 @@ func (t *attempt) limit(side int, at field, width int) int64 {
 	return int64(t.first[side])
 }
 
-// field tries f, at which the first units have certain numbers.
-func (s *search) field(tries []attempt, f framing, at [2]field) {
+// field tries f, at which the first units have certain numbers, in some attempts. What may be left out of the number there is nothing, all up to
+// itself, or what the first message of either side shows.
+func (s *search) field(tries []attempt, live uint8, f framing, at [2]field) {
 	values := [2]int{f.of(at[0]), f.of(at[1])}
 	base := f.position + f.width
-	s.try(tries, 0, f, values)
+	s.try(tries, live, f, values, asItIs)
 	f.extra = base
-	s.try(tries, 0, f, values)
+	s.try(tries, live, f, values, asItIs)
 	if leastFitted[f.position][f.width] > tries[0].known {
 		return
 	}
@@ -131,7 +153,7 @@ func (s *search) field(tries []attempt, f framing, at [2]field) {
 			continue
 		}
 		if f.extra = tries[0].sides[i].ends[0] - v; f.extra > 0 && f.extra <= maxExtra && f.extra != base {
-			s.try(tries, 1<<i, f, values)
+			s.try(tries, live, f, values, i)
 		}
 	}
 }
@@ -146,31 +168,41 @@ func (t *attempt) fields(position int) (at [2]field) {
 	return at
 }
 
-// try keeps f where it is the best so far of an attempt about certain directions, and perhaps others. What may be left out of the number there is
-// nothing, all up to itself, or what the first message of either side shows.
-func (s *search) try(tries []attempt, about uint8, f framing, values [2]int) {
+// asItIs says that no direction was used to find what a field leaves out.
+const asItIs = -1
+
+// try keeps f where it is the best so far of an attempt. What it leaves out may be fitted to a direction, which the attempt must be about.
+func (s *search) try(tries []attempt, live uint8, f framing, values [2]int, fitted int) {
 	first := tries[0].begin(&f, values)
 	if first.whole == 0 {
 		return
 	}
 	s.failed = [2]int{-1, -1}
-	for i := range tries {
-		t := &tries[i]
-		if !t.begins(&first) || about&^t.present != 0 {
+	for ; live != 0; live &= live - 1 {
+		t := &tries[bits.TrailingZeros8(live)]
+		if fitted != asItIs && t.present>>fitted&1 == 0 {
 			continue
 		}
 		need := t.needed(&f)
-		if need > t.lengths && t.present&^first.known == 0 {
-			continue
-		}
 		spare := min(t.known/2, t.known-need)
 		if spare < 0 || t.walked >= maxWalked || t.present&1 != 0 && s.failed[0] >= spare || t.present&2 != 0 && s.failed[1] >= spare {
+			continue
+		}
+		if !t.begins(&first) || need > t.lengths && t.present&^first.known == 0 {
 			continue
 		}
 		if told, fits := s.explains(t, &f, spare); fits && told >= need {
 			t.best, t.evidence, t.found = f, f.evidence(told), true
 		}
 	}
+}
+
+// narrow is the width of the narrowest field that may still be the best, from a position on: a narrower one needs more lengths than ends are known.
+func (t *attempt) narrow(position int) int {
+	for t.narrowest <= maxWidth && t.evidence+fieldChoice[position] >= float64(8*t.narrowest*t.known) {
+		t.narrowest++
+	}
+	return t.narrowest
 }
 
 // needed is how many different lengths f must foretell to be the best so far.
