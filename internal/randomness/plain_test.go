@@ -54,6 +54,8 @@ func TestPasses(t *testing.T) {
 // TestPlainLevel: p-values of plainness.p and more give the level that they are said to give, and the bounds such p-values.
 func TestPlainLevel(t *testing.T) {
 	t.Parallel()
+	threshold := 0.999 // conformance.DefaultThreshold
+	require.LessOrEqual(t, 1-threshold, common.level)
 	for n := MinSample; n <= MaxSample; n++ {
 		for _, within := range []*plainness{&common, &rare} {
 			require.GreaterOrEqual(t, calibrated(n, within.p), within.level, n)
