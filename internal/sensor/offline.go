@@ -111,7 +111,7 @@ func judgeFile(ctx context.Context, file string, settings config.Config, hooks j
 		Removed: hooks.done,
 		Recycle: true,
 		Memory:  max(offlineMemory, int(settings.MemoryBudget)),
-		Least:   2 * randomness.MaxSample, // nobody waits, and an answer from less would be asked for again
+		Least:   randomness.MaxSample, // nobody waits, and an answer from less would be asked for again
 	})
 	err = replay(ctx, source, table, func(packets uint64) {
 		if hooks.progress != nil {
