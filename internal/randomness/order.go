@@ -56,7 +56,7 @@ func threeEqual(sample []byte) bool {
 	rest := sample
 	for ; len(rest) >= 10; rest = rest[8:] {
 		middle := binary.LittleEndian.Uint64(rest[1:])
-		x := binary.LittleEndian.Uint64(rest) ^ middle | middle ^ binary.LittleEndian.Uint64(rest[2:])
+		x := (binary.LittleEndian.Uint64(rest) ^ middle) | (middle ^ binary.LittleEndian.Uint64(rest[2:]))
 		found |= (x - ones) &^ x
 	}
 	for ; len(rest) >= 3; rest = rest[1:] {
