@@ -10,6 +10,7 @@ import (
 	"io"
 	"maps"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -107,6 +108,9 @@ func judgeFiles(ctx context.Context, o flowsOptions, settings config.Config, fil
 	owners, err := ownersOf(ctx, o.root)
 	if err != nil {
 		return err
+	}
+	if o.summary { // what lives is bounded, and little: garbage may wait
+		defer debug.SetGCPercent(debug.SetGCPercent(400))
 	}
 	w := bufio.NewWriterSize(stdout, 1<<16)
 	out := newFlowPrinter(o, settings, w)

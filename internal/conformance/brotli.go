@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"encoding/binary"
 	"math/bits"
 	"slices"
 )
@@ -45,10 +46,26 @@ func (e *examined) allBeginBrotli(halves ...[][]byte) bool {
 	return false
 }
 
-// beginBrotliAt says whether most messages begin as Brotli behind a header of at bytes; it gives up after as many as a few that do not.
+// beginBrotliAt says whether most messages begin as Brotli behind a header of at bytes; it gives up after as many as a few that do not, and
+// where too few are left.
 func (e *examined) beginBrotliAt(at int, halves [][][]byte) bool {
 	const few = 2
-	begin, other, codes := 0, 0, 0
+	number, other := 0, 0
+	for _, all := range halves {
+		for _, m := range all[:min(len(all), mostBrotli)] {
+			if len(m) >= at+minCompressed {
+				number++
+				if brotliBlock(binary.LittleEndian.Uint64(m[at:])) == 0 {
+					other++
+				}
+			}
+		}
+	}
+	if number < minBrotli || 2*other > number-other {
+		return false
+	}
+	begin, codes := 0, 0
+	other = 0
 	for _, all := range halves {
 		for _, m := range all[:min(len(all), mostBrotli)] {
 			if len(m) < at+minCompressed {
@@ -57,12 +74,12 @@ func (e *examined) beginBrotliAt(at int, halves [][][]byte) bool {
 			if n := beginsBrotli(m[at:], &e.codes); n > 0 {
 				begin++
 				codes += n
-			} else if other++; other == few && begin < minBrotli {
+			} else if other++; other == few && begin < minBrotli || 2*other > number-other {
 				return false // parts of messages
 			}
 		}
 	}
-	return begin >= minBrotli && codes >= minBrotliCodes && 2*other <= begin
+	return begin >= minBrotli && codes >= minBrotliCodes
 }
 
 // beginsBrotli is how many prefix codes the header of the Brotli stream that b starts with completes, 0 where it is none.
@@ -103,17 +120,29 @@ type brotliHeader struct {
 	lengths  *prefixCode // that of a code's lengths
 }
 
-// begin reads a header up to its length; false where it has none, or no codes to tell by.
+// begin reads a header up to its codes; false where it has none.
 func (h *brotliHeader) begin() bool {
-	first := h.peek()
+	n := brotliBlock(h.peek())
+	h.skip(n)
+	return n > 0
+}
+
+// brotliBlock is how many of a stream's first bits come before the first meta-block's codes: 0 where it has no length, or no codes to tell by.
+func brotliBlock(first uint64) int {
 	begin := brotliBegins[first%uint64(len(brotliBegins))]
 	size := 4 * int(begin.nibbles)
 	n := first >> begin.bits & (1<<size - 1)
 	if size == 0 || n == 0 || size > 16 && n>>(size-4) == 0 {
-		return false
+		return 0
 	}
-	h.skip(int(begin.bits) + size)
-	return begin.last || h.take(1) == 0 // stored otherwise
+	end := int(begin.bits) + size
+	switch {
+	case begin.last:
+		return end
+	case first>>end&1 == 0:
+		return end + 1
+	}
+	return 0 // stored
 }
 
 // brotliBegins are what the first eleven bits of a stream say: how many of them come before the first meta-block's length, how many

@@ -53,6 +53,41 @@ func TestBrotli(t *testing.T) {
 	}
 }
 
+// TestBeginBrotliAt compares with parsing every message's header, on some that are Brotli and some that are not.
+func TestBeginBrotliAt(t *testing.T) {
+	t.Parallel()
+	all, r := brotliMessages(t), source("begin at")
+	e := new(examined)
+	found := 0
+	for range 20_000 {
+		at, begin, other, codes, gaveUp := r.IntN(4), 0, 0, 0, false
+		var halves [2][][]byte
+		for i := range halves {
+			for k := range r.IntN(7) {
+				m := noise(r, at+r.IntN(60))
+				if r.IntN(3) > 0 {
+					m = append(m[:at], all[r.IntN(len(all))]...)
+				}
+				halves[i] = append(halves[i], m)
+				if k >= mostBrotli || len(m) < at+minCompressed {
+					continue
+				}
+				if n := beginsBrotli(m[at:], &e.codes); n > 0 {
+					begin, codes = begin+1, codes+n
+				} else if other++; other == 2 && begin < minBrotli {
+					gaveUp = true
+				}
+			}
+		}
+		is := !gaveUp && begin >= minBrotli && codes >= minBrotliCodes && 2*other <= begin
+		require.Equal(t, is, e.beginBrotliAt(at, halves[:]))
+		if is {
+			found++
+		}
+	}
+	require.Greater(t, found, 4000)
+}
+
 // TestBrotliByChance: uniform bytes hardly ever begin as Brotli.
 func TestBrotliByChance(t *testing.T) {
 	t.Parallel()

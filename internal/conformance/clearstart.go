@@ -42,7 +42,7 @@ func (e *examined) behindStarts(header [2]int) bool {
 	for i := range e.sides {
 		s := &e.sides[i]
 		header[i] = s.wholeMessages(header[i])
-		if len(s.data)-header[i] < leastBehind || startsCompressed(s.data[max(0, header[i]-clearWindow):]) {
+		if len(s.data)-header[i] < leastBehind || compressedBehind(s.data[max(0, header[i]-clearWindow):]) != nil {
 			return false
 		}
 		rest[i] = s.behind(header[i])
@@ -80,16 +80,6 @@ func (s *side) behind(start int) [][]byte {
 		at += len(m)
 	}
 	return distinct(rest, rest[:0])
-}
-
-// startsCompressed says whether a compressed format begins at one of the first places of b.
-func startsCompressed(b []byte) bool {
-	for at := 0; at <= maxSearched && at+minCompressed <= len(b); at++ {
-		if compressedFormat(b[at:]) != nil {
-			return true
-		}
-	}
-	return false
 }
 
 // clearWindow is how many bytes tell clear from ciphertext. Uniform ones show a sign of clear once in some thousand windows.

@@ -11,11 +11,19 @@ func (e *examined) findCompressed() *format {
 	for i := range e.sides {
 		all := e.sides[i].messages
 		for _, m := range all[:min(len(all), 3)] {
-			for left := compressedAt(m); left != 0; left &= left - 1 {
-				if f := compressedFormat(m[bits.TrailingZeros64(left):]); f != nil {
-					return f
-				}
+			if f := compressedBehind(m); f != nil {
+				return f
 			}
+		}
+	}
+	return nil
+}
+
+// compressedBehind is the compressed format that begins first at one of the first places of b, or nil.
+func compressedBehind(b []byte) *format {
+	for left := compressedAt(b); left != 0; left &= left - 1 {
+		if f := compressedFormat(b[bits.TrailingZeros64(left):]); f != nil {
+			return f
 		}
 	}
 	return nil
@@ -28,13 +36,12 @@ func compressedAt(m []byte) uint64 {
 	last := min(maxSearched, len(m)-minCompressed)
 	for h := last; h >= 0; h-- {
 		b := m[h : h+5 : h+5]
-		here := uint64(0)
-		if firstBytes[b[0]]&secondBytes[b[1]]&fifthBytes[b[4]] != 0 {
+		here, first := uint64(0), firstBytes[b[0]]
+		if first&secondBytes[b[1]]&fifthBytes[b[4]] != 0 {
 			here = 1
 		}
 		found = found<<1 | here
-		block := firstBlock[b[0]]
-		fixed, dynamic = fixed<<1|uint64(block&1), dynamic<<1|uint64(block>>1)
+		fixed, dynamic = fixed<<1|uint64(first>>fixedFirst&1), dynamic<<1|uint64(first>>dynamicFirst)
 	}
 	if places := len(m) - minDeflate + 1; places <= last {
 		begun := uint64(1)<<max(places, 0) - 1
@@ -42,7 +49,7 @@ func compressedAt(m []byte) uint64 {
 	}
 	for ; fixed != 0; fixed &= fixed - 1 {
 		h := bits.TrailingZeros64(fixed)
-		if !fixedFails(binary.LittleEndian.Uint64(m[h:])) {
+		if !fixedFails(m[h:]) {
 			found |= 1 << h
 		}
 	}
@@ -55,14 +62,16 @@ func compressedAt(m []byte) uint64 {
 	return found
 }
 
-// firstBytes, secondBytes and fifthBytes are the formats that a byte at these places allows, a bit each, but for bare streams.
+// firstBytes, secondBytes and fifthBytes are the formats that a byte at these places allows, a bit each, but for bare streams. Of firstBytes,
+// two more bits tell which block such a stream begins with: one with the fixed codes, of which the first symbol must not be a copy, or one with
+// codes of its own, of which there must not be too many.
 var firstBytes, secondBytes, fifthBytes = func() (first, second, fifth [256]uint32) {
-	for i, f := range formats {
-		if f.first == deflateFirst {
-			continue
-		}
-		for b := range 256 {
-			is := string([]byte{byte(b)})
+	for b := range 256 {
+		is := string([]byte{byte(b)})
+		for i, f := range formats {
+			if f.first == deflateFirst {
+				continue
+			}
 			if strings.Contains(f.first, is) {
 				first[b] |= 1 << i
 			}
@@ -73,39 +82,43 @@ var firstBytes, secondBytes, fifthBytes = func() (first, second, fifth [256]uint
 				fifth[b] |= 1 << i
 			}
 		}
-	}
-	return first, second, fifth
-}()
-
-// firstBlock is which block a bare stream may begin with whose first byte this is: 1 for one with the fixed codes, of which the first
-// symbol must not be a copy, 2 for one with codes of its own, of which there must not be too many.
-var firstBlock = func() (t [256]uint8) {
-	for b := range t {
 		switch b >> 1 & 3 {
 		case fixedBlock:
 			for more := range 16 {
 				if fixedSymbols[b>>3|more<<5].value <= 256 {
-					t[b] = 1
+					first[b] |= 1 << fixedFirst
 				}
 			}
 		case dynamicBlock:
 			if b>>3 <= maxCodes {
-				t[b] = 2
+				first[b] |= 1 << dynamicFirst
 			}
 		}
 	}
-	return t
+	return first, second, fifth
 }()
 
-// fixedFails says of the first bits of a block with the fixed codes that a copy surely reaches back beyond the stream's start.
-func fixedFails(first uint64) bool {
-	const most = 4 // literals before a copy whose distance's code is seen for sure
-	next := first >> 3
-	for produced := range uint16(most + 1) {
-		symbol := fixedSymbols[next&511]
-		next >>= symbol.length & 63
-		if symbol.value >= 256 {
-			return symbol.value > 256 && distances[next>>symbol.extra&31].least > produced
+// Bits of firstBytes.
+const fixedFirst, dynamicFirst = 30, 31
+
+// fixedFails says of the first bytes of a stream that begins with a block with the fixed codes, minDeflate or more, that it surely ends before
+// they do, or is none: its first copy reaches back beyond its start.
+func fixedFails(b []byte) bool {
+	b = b[:minDeflate]
+	at, produced := 3, uint16(0)
+	for range 4 { // words of which 57 bits are left, of four literals each and a copy's code, length and distance: up to 4*9 + 9+5+5 bits
+		next := binary.LittleEndian.Uint64(b[at/8:]) >> (at % 8)
+		for range 4 {
+			symbol := fixedSymbols[next&511]
+			next >>= symbol.length & 63
+			switch {
+			case symbol.value > 256:
+				return symbol.value > 285 || distances[next>>symbol.extra&31].least > produced
+			case symbol.value == 256:
+				return b[0]&1 != 0 // the last block
+			}
+			at += int(symbol.length)
+			produced++
 		}
 	}
 	return false

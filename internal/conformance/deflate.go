@@ -89,24 +89,21 @@ func codesBegin(head, lengths uint64) bool {
 // maxCodes is the largest number that counts the codes of literals, beyond 257, and of distances, beyond one.
 const maxCodes = 29
 
-// complete says whether up to nineteen codes' lengths, of three bits each, make codes that leave no room and take no more than there is,
-// or one code.
+// complete says whether up to nineteen codes' lengths, of three bits each, make codes that leave no room and take no more than there is. One
+// code alone, which inflate lets pass, says that all codes that follow are equally long, and 257 or more never are complete then.
 func complete(lengths uint64) bool {
 	const room = 1 << 7
 	sum := threeLengths[lengths&511] + threeLengths[lengths>>9&511] + threeLengths[lengths>>18&511] + threeLengths[lengths>>27&511] +
 		threeLengths[lengths>>36&511] + threeLengths[lengths>>45&511] + threeLengths[lengths>>54&511]
-	return sum&(usedCode-1) == room || sum/usedCode == 1
+	return sum == room
 }
 
-// usedCode counts codes in threeLengths, above the room that they take.
-const usedCode = 1 << 11
-
-// threeLengths are how many of three codes' lengths are used, and the room that they take.
+// threeLengths are the room that codes of three lengths take.
 var threeLengths = func() (t [512]uint16) {
 	for lengths := range t {
 		for next := lengths; next != 0; next >>= 3 {
 			if n := next & 7; n > 0 {
-				t[lengths] += usedCode + 1<<(7-n)
+				t[lengths] += 1 << (7 - n)
 			}
 		}
 	}

@@ -3,6 +3,8 @@ package conformance
 import (
 	"bytes"
 	"compress/flate"
+	"errors"
+	"io"
 	"math/rand/v2"
 	"testing"
 
@@ -37,4 +39,50 @@ func TestBlocksBegin(t *testing.T) {
 	}
 	require.Greater(t, kinds[fixedBlock], 100)
 	require.Greater(t, kinds[dynamicBlock], 100)
+}
+
+// requireDeflate compares isDeflate with compress/flate, which reads all of the stream.
+func requireDeflate(t *testing.T, b []byte) {
+	const part = 256
+	used, _, _, err := inflate(b)
+	is := len(b) >= minDeflate && (err == nil && used == len(b) || errors.Is(err, io.ErrUnexpectedEOF) && len(b) >= part)
+	if deflateFirst := b[0]>>1&3 == fixedBlock || b[0]>>1&3 == dynamicBlock; deflateFirst {
+		require.Equal(t, is, isDeflate(b), "%x", b)
+	}
+	if len(b) >= minDeflate && b[0]>>1&3 == fixedBlock && fixedFails(b) {
+		require.False(t, is, "%x", b)
+	}
+}
+
+// TestIsDeflate compares on noise with few bits set, of which codes with few lengths are made.
+func TestIsDeflate(t *testing.T) {
+	t.Parallel()
+	r := source("is deflate")
+	for range 100_000 {
+		b := noise(r, 1+r.IntN(400))
+		for i := range b {
+			for range r.IntN(4) {
+				b[i] &= byte(r.Uint32())
+			}
+		}
+		b[0] = b[0]&^6 | byte(1+r.IntN(2))<<1
+		requireDeflate(t, b)
+	}
+}
+
+func FuzzIsDeflate(f *testing.F) {
+	for level := flate.HuffmanOnly; level <= flate.BestCompression; level++ {
+		var b bytes.Buffer
+		w, err := flate.NewWriter(&b, level)
+		require.NoError(f, err)
+		_, _ = w.Write(command(1, 300))
+		require.NoError(f, w.Close())
+		f.Add(b.Bytes())
+	}
+	f.Add(append([]byte{0x04}, make([]byte, 300)...))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if len(b) > 0 {
+			requireDeflate(t, b)
+		}
+	})
 }

@@ -80,7 +80,7 @@ func (s *side) gh0st() bool {
 func (s *side) longestSealed() (n int, ok bool) {
 	var longest []byte
 	for _, body := range s.rest {
-		if startsCompressed(body) {
+		if compressedBehind(body) != nil {
 			return 0, false
 		}
 		if len(body) > len(longest) {

@@ -7,12 +7,16 @@ import (
 	"github.com/cipherlens/cipherlens/internal/conformance"
 )
 
-// maxNames bounds how many different lists of words are shared between flows.
-const maxNames = 4096
+// maxNames bounds how many different lists of words are shared between flows, maxWords how many words are at hand.
+const (
+	maxNames = 4096
+	maxWords = 256
+)
 
 // names shares what many judgements have in common, so that a judged flow stays small.
 type names struct {
 	lists map[string][]string
+	words map[string]string // the first ones: most of them are few
 	key   []byte
 }
 
@@ -20,12 +24,26 @@ type names struct {
 func (n *names) compact(j conformance.Judgement) conformance.Judgement {
 	for _, s := range [...]*string{&j.AppProtocol, &j.TLSVersion, &j.ALPN, &j.JA4} {
 		if *s != "" {
-			*s = unique.Make(*s).Value()
+			*s = n.word(*s)
 		}
 	}
 	j.SNI = strings.Clone(j.SNI) // too many different ones to share, and it may be part of something larger
 	j.Reasons, j.Violations = n.list(j.Reasons), n.list(j.Violations)
 	return j
+}
+
+func (n *names) word(s string) string {
+	if shared, ok := n.words[s]; ok {
+		return shared
+	}
+	shared := unique.Make(s).Value()
+	if n.words == nil {
+		n.words = make(map[string]string)
+	}
+	if len(n.words) < maxWords {
+		n.words[shared] = shared
+	}
+	return shared
 }
 
 func (n *names) list(words []string) []string {

@@ -124,10 +124,20 @@ func chernoff(n, k int, p float64) float64 {
 
 // combinedBelow is a combined p-value whose calibrated level at n bytes is surely at most level.
 func combinedBelow(n int, level float64) float64 {
-	i := gridIndex(n)
-	p := calibration[i].below(level)
-	if i+1 < len(calibration) && calibration[i].n != n {
-		p = min(p, calibration[i+1].below(level))
+	e := expected(n)
+	p := calibration[e.index].below(level)
+	if e.weight != 0 {
+		p = min(p, calibration[e.index+1].below(level))
+	}
+	return p
+}
+
+// combinedAbove is a combined p-value whose calibrated level at n bytes is surely at least level.
+func combinedAbove(n int, level float64) float64 {
+	e := expected(n)
+	p := calibration[e.index].above(level)
+	if e.weight != 0 {
+		p = max(p, calibration[e.index+1].above(level))
 	}
 	return p
 }
@@ -145,4 +155,17 @@ func (r *calibrationRow) below(level float64) float64 {
 		p = r.quantiles[i]
 	}
 	return p
+}
+
+// above is below, rounded up.
+func (r *calibrationRow) above(level float64) float64 {
+	if level <= levels[0] {
+		return r.quantiles[0] * level / levels[0]
+	}
+	for i, l := range levels {
+		if l >= level {
+			return r.quantiles[i]
+		}
+	}
+	return math.Inf(1)
 }

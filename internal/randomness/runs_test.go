@@ -41,6 +41,7 @@ func TestRuns(t *testing.T) {
 			longest = max(longest, k-i)
 		}
 		require.Equal(t, longest, equalRun(sample), "%x", sample)
+		require.Equal(t, longest >= 3, threeEqual(sample), "%x", sample)
 	}
 }
 

@@ -136,15 +136,22 @@ func expand(secret [sha256.Size]byte, label string, n int) [sha256.Size]byte {
 	return mac(string(secret[:]), append(info, 0, 1))
 }
 
+// The blocks that a key is put into (RFC 2104), and room for what follows.
+var innerPad, outerPad = padding(0x36), padding(0x5c)
+
+func padding(b byte) (block [2 * sha256.BlockSize]byte) {
+	for i := range sha256.BlockSize {
+		block[i] = b
+	}
+	return block
+}
+
 // mac is HMAC-SHA256 (RFC 2104) of few bytes with a key of at most one block, without what crypto/hmac allocates.
 func mac(key string, message []byte) [sha256.Size]byte {
-	var inner, outer [2 * sha256.BlockSize]byte
-	for i := range sha256.BlockSize {
-		b := byte(0)
-		if i < len(key) {
-			b = key[i]
-		}
-		inner[i], outer[i] = b^0x36, b^0x5c
+	inner, outer := innerPad, outerPad
+	for i := range len(key) {
+		inner[i] ^= key[i]
+		outer[i] ^= key[i]
 	}
 	sum := sha256.Sum256(append(inner[:sha256.BlockSize], message...))
 	n := copy(outer[sha256.BlockSize:], sum[:])

@@ -4,6 +4,7 @@
 package quic
 
 import (
+	"encoding/binary"
 	"sync"
 
 	"github.com/cipherlens/cipherlens/internal/conformance"
@@ -38,7 +39,6 @@ const (
 type datagram struct {
 	data   []byte
 	client bool
-	order  int
 }
 
 // connection is what was found out about one flow.
@@ -46,8 +46,7 @@ type connection struct {
 	client, server   cryptoStream
 	ids              []derivation // from the connection ids that Initial keys may follow from
 	room             []byte       // for one packet's header and payload
-	datagrams        []datagram
-	opened           bool // a client Initial was decrypted
+	opened           bool         // a client Initial was decrypted
 	serverOpened     bool
 	failed           int // client Initials that did not decrypt
 	serverFailed     int
@@ -90,14 +89,20 @@ func Recognize(c *conformance.Conversation, _ conformance.Options) (conformance.
 
 // longHeader says whether a datagram starts with the long header of a version that can be opened, or that asks for another.
 func longHeader(b []byte) bool {
-	p, _, ok := readLong(b)
-	return ok && (known(p.version) || p.typ == typeNegotiation || isGREASE(p.version))
+	if len(b) < 7 || b[0]&0x80 == 0 {
+		return false
+	}
+	if v := binary.BigEndian.Uint32(b[1:]); v != negotiation && !isGREASE(v) && !known(v) {
+		return false
+	}
+	_, _, ok := readLong(b)
+	return ok
 }
 
 // connections keeps what was used, for the room of its packets.
 var connections = sync.Pool{New: func() any {
 	const packet = 2 * leastInitial // Ethernet's are shorter
-	return &connection{room: make([]byte, 0, packet), datagrams: make([]datagram, 0, maxDatagrams)}
+	return &connection{room: make([]byte, 0, packet)}
 }}
 
 func judge(c *conformance.Conversation, client, server *conformance.Half) (conformance.Judgement, bool) {
@@ -105,46 +110,56 @@ func judge(c *conformance.Conversation, client, server *conformance.Half) (confo
 	defer connections.Put(q)
 	*q = connection{
 		client: cryptoStream{buf: q.client.buf[:0], spans: q.client.spans[:0]}, server: cryptoStream{buf: q.server.buf[:0], spans: q.server.spans[:0]},
-		ids: q.ids[:0], room: q.room, datagrams: merge(q.datagrams[:0], client, server),
+		ids: q.ids[:0], room: q.room,
 	}
-	for i := range q.datagrams {
-		q.datagram(&q.datagrams[i])
-		if q.done() {
-			break
-		}
+	next := turns{halves: [2]*conformance.Half{client, server}}
+	for d, ok := next.next(); ok && !q.done(); d, ok = next.next() {
+		q.datagram(&d)
 	}
 	return q.judgement(c)
 }
 
-// merge appends the first datagrams of both directions to out, in the order they were seen.
-func merge(out []datagram, client, server *conformance.Half) []datagram {
-	var clientRoom, serverRoom [maxDatagrams]datagram
-	a, b := split(clientRoom[:0], client, true), split(serverRoom[:0], server, false)
-	for len(out) < maxDatagrams && (len(a) > 0 || len(b) > 0) {
-		if len(b) == 0 || len(a) > 0 && a[0].order <= b[0].order {
-			out, a = append(out, a[0]), a[1:]
-		} else {
-			out, b = append(out, b[0]), b[1:]
-		}
-	}
-	return out
+// turns gives the first datagrams of both directions, in the order they were seen.
+type turns struct {
+	halves [2]*conformance.Half // the client's, the server's
+	given  [2]int
 }
 
-// split appends the first datagrams of one direction to out.
-func split(out []datagram, h *conformance.Half, client bool) []datagram {
-	if len(h.Segments) == 0 {
-		if len(h.Data) == 0 {
-			return nil
-		}
-		return append(out, datagram{data: h.Data, client: client})
+func (t *turns) next() (d datagram, ok bool) {
+	if t.given[0]+t.given[1] >= maxDatagrams {
+		return d, false
 	}
-	for _, s := range h.Segments[:min(len(h.Segments), maxDatagrams)] {
-		if s.Offset < 0 || s.Length <= 0 || s.Offset+s.Length > len(h.Data) {
-			break
-		}
-		out = append(out, datagram{data: h.Data[s.Offset : s.Offset+s.Length], client: client, order: s.Order})
+	client, server := nth(t.halves[0], t.given[0]), nth(t.halves[1], t.given[1])
+	d.client = len(client) > 0 && (len(server) == 0 || t.order(0) <= t.order(1))
+	if d.client {
+		d.data = client
+		t.given[0]++
+	} else {
+		d.data = server
+		t.given[1]++
 	}
-	return out
+	return d, len(d.data) > 0
+}
+
+// order is the position of a direction's next datagram, which there is, among all.
+func (t *turns) order(side int) int {
+	if h := t.halves[side]; len(h.Segments) > 0 {
+		return h.Segments[t.given[side]].Order
+	}
+	return 0
+}
+
+// nth is the i-th datagram of a direction; empty where there is none.
+func nth(h *conformance.Half, i int) []byte {
+	switch {
+	case i < len(h.Segments):
+		if s := &h.Segments[i]; s.Offset >= 0 && s.Length > 0 && s.Offset+s.Length <= len(h.Data) {
+			return h.Data[s.Offset : s.Offset+s.Length]
+		}
+	case i == 0:
+		return h.Data
+	}
+	return nil
 }
 
 // done says whether the ClientHello and an answer were read.

@@ -23,14 +23,11 @@ const (
 func judgeShort(c *conformance.Conversation) (conformance.Judgement, bool) {
 	repeats, n := false, 0
 	for _, h := range [...]*conformance.Half{&c.Client, &c.Server} {
-		var room [maxDatagrams]datagram
-		ds := split(room[:0], h, true)
-		ds = ds[:min(len(ds), shortDatagrams)]
-		ok, same := shortHeaders(ds)
+		all, same, ok := shortHeaders(h)
 		if !ok {
 			return conformance.Judgement{}, false
 		}
-		repeats, n = repeats || same, n+len(ds)
+		repeats, n = repeats || same, n+all
 	}
 	if !repeats || c.ClientPort != httpsPort && c.ServerPort != httpsPort && n < leastDatagrams {
 		return conformance.Judgement{}, false
@@ -38,27 +35,32 @@ func judgeShort(c *conformance.Conversation) (conformance.Judgement, bool) {
 	return conformance.Judgement{Verdict: conformance.QUIC, Confidence: 0.6, Reasons: []string{"short_header_only"}}, true
 }
 
-// shortHeaders says whether all datagrams may be short header packets, or behind the last long ones, and whether they repeat a connection id
-// behind changing flags.
-func shortHeaders(ds []datagram) (ok, same bool) {
+// shortHeaders says how many datagrams of one direction were asked, whether these repeat a connection id behind changing flags, and whether all
+// may be short header packets, or behind the last long ones.
+func shortHeaders(h *conformance.Half) (all int, same, ok bool) {
 	var first []byte
 	n, changes := 0, false
 	same = true
-	for _, d := range ds {
-		if isLong(d.data) {
+	for all < shortDatagrams {
+		b := nth(h, all)
+		if len(b) == 0 {
+			break
+		}
+		all++
+		if isLong(b) {
 			continue
 		}
-		if len(d.data) < leastShort || d.data[0]&0xc0 != 0x40 {
-			return false, false
+		if len(b) < leastShort || b[0]&0xc0 != 0x40 {
+			return all, false, false
 		}
 		if first == nil {
-			first = d.data
+			first = b
 		}
 		n++
-		same = same && string(d.data[1:1+shortID]) == string(first[1:1+shortID])
-		changes = changes || (d.data[0]^first[0])&0x1f != 0
+		same = same && string(b[1:1+shortID]) == string(first[1:1+shortID])
+		changes = changes || (b[0]^first[0])&0x1f != 0
 	}
-	return true, n > 1 && same && changes
+	return all, n > 1 && same && changes, true
 }
 
 // isLong says whether a datagram starts with a long header of version 1 or 2.

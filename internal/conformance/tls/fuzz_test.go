@@ -1,6 +1,7 @@
 package tls
 
 import (
+	"bytes"
 	"testing"
 
 	"github.com/cipherlens/cipherlens/internal/conformance"
@@ -11,6 +12,18 @@ func FuzzTLS(f *testing.F) {
 		f.Add(g.c.Client.Data, g.c.Server.Data, true, true)
 	}
 	f.Fuzz(func(t *testing.T, client, server []byte, started, ended bool) {
+		text := 0
+		for text < len(client) && (client[text] >= ' ' || bytes.IndexByte([]byte("\t\r\n"), client[text]) >= 0) {
+			text++
+		}
+		if n := textLength(client); n != text {
+			t.Fatalf("%d bytes of text, not %d", text, n)
+		}
+		for at := range client {
+			if text == len(client) && beginsWithHello(client[at:]) {
+				t.Fatal("a hello that is text")
+			}
+		}
 		c := conversation(client, server)
 		c.StartSeen, c.Ended = started, ended
 		j, ok := Recognize(c, conformance.Options{})

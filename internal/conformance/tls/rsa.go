@@ -61,11 +61,12 @@ func (k *rsaKey) verifiesPKCS1(hash crypto.Hash, sum, sig []byte) bool {
 	if !k.usual() {
 		return !errors.Is(rsa.VerifyPKCS1v15(k.PublicKey, hash, sum, sig), rsa.ErrVerification)
 	}
-	want := append(make([]byte, 0, k.Size()), 0, 1)
-	for len(want) < k.Size()-1-len(digestInfo[hash])-len(sum) {
+	size, info := k.Size(), digestInfo[hash]
+	want := append(make([]byte, 0, size), 0, 1)
+	for len(want) < size-1-len(info)-len(sum) {
 		want = append(want, 0xff)
 	}
-	want = append(append(append(want, 0), digestInfo[hash]...), sum...)
+	want = append(append(append(want, 0), info...), sum...)
 	return bytes.Equal(k.encoded(sig), want)
 }
 

@@ -2,6 +2,7 @@ package tls
 
 import (
 	"bytes"
+	"encoding/binary"
 
 	"github.com/cipherlens/cipherlens/internal/conformance"
 )
@@ -24,6 +25,9 @@ const maxPreludes = 3
 
 // judgeStartTLS judges TLS that begins after a cleartext negotiation.
 func judgeStartTLS(c *conformance.Conversation) (conformance.Judgement, bool) {
+	if textLength(c.Client.Data) == len(c.Client.Data) {
+		return conformance.Judgement{}, false // a ClientHello has control characters
+	}
 	client, server := c.Client, c.Server
 	name := ""
 	for range maxPreludes {
@@ -99,10 +103,18 @@ func beginsWithReply(data []byte) bool {
 
 // textLength is how much of data is text: up to the first control character that text does not use.
 func textLength(data []byte) int {
-	for i, c := range data {
-		if c < 0x20 && c != '\r' && c != '\n' && c != '\t' {
-			return i
+	const ones, high = 0x0101010101010101, 0x8080808080808080
+	for at := 0; at < len(data); {
+		if len(data)-at >= 8 { // a byte below 0x20 shows in the high bit, and none does where there is none
+			if w := binary.LittleEndian.Uint64(data[at:]); (w-ones*0x20)&^w&high == 0 {
+				at += 8
+				continue
+			}
 		}
+		if c := data[at]; c < 0x20 && c != '\r' && c != '\n' && c != '\t' {
+			return at
+		}
+		at++
 	}
 	return len(data)
 }
