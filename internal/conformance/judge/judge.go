@@ -9,12 +9,20 @@ import (
 	"github.com/cipherlens/cipherlens/internal/conformance/tls"
 )
 
-// recognizers in the order in which they are asked: the strictest first.
-var recognizers = []conformance.Recognizer{
-	tls.Recognize,
-	dtls.Recognize,
-	quic.Recognize,
-	protocol.Recognize,
+// The recognizers of each transport, in the order in which they are asked: the strictest first.
+var (
+	tcp = []conformance.Recognizer{tls.Recognize, protocol.Recognize}
+	udp = []conformance.Recognizer{dtls.Recognize, quic.Recognize, protocol.Recognize}
+)
+
+func recognizers(transport uint8) []conformance.Recognizer {
+	switch transport {
+	case conformance.TCP:
+		return tcp
+	case conformance.UDP:
+		return udp
+	}
+	return nil
 }
 
 // Judge says what a conversation is.
@@ -25,7 +33,7 @@ func Judge(c *conformance.Conversation, o conformance.Options) conformance.Judge
 }
 
 func ask(c *conformance.Conversation, o conformance.Options) conformance.Judgement {
-	for _, recognize := range recognizers {
+	for _, recognize := range recognizers(c.Transport) {
 		if j, ok := recognize(c, o); ok {
 			return j
 		}

@@ -227,11 +227,11 @@ const (
 // sunCall reads a call's or reply's head: id, kind; for a call also version 2, program, its version, procedure. Program 0 stands for all
 // that are registered (RFC 5531, appendix C). A call: 2^-90; a reply 2^-60, and the id that it echoes.
 func sunCall(b []byte, program uint32) (id, kind uint32, ok bool) {
+	if len(b) < 8 || be32(b[4:]) > rpcReply {
+		return 0, 0, false
+	}
 	r := read(b)
 	id, kind = r.u32(), r.u32()
-	if kind > rpcReply {
-		return id, kind, false
-	}
 	if kind == rpcReply {
 		denied, flavour := r.u32(), r.u32()
 		return id, kind, !r.short && denied <= 1 && flavour <= 6

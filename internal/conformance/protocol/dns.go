@@ -10,16 +10,17 @@ type dnsHeader struct {
 // dnsMessage reads a whole message: header, questions and records must fill it to its last byte. A question without records:
 // 2^-50, and what a name's labels add. Multicast DNS and NetBIOS use the same format (RFC 6762, RFC 1002) with bits of their own.
 func dnsMessage(b []byte) (h dnsHeader, ok bool) {
-	r := read(b)
-	h.id = r.u16()
-	flags := r.u16()
-	h.response = flags>>15 != 0
-	questions := int(r.u16())
-	records := int(r.u16()) + int(r.u16()) + int(r.u16())
-	opcode := flags >> 11 & 0xf
-	if r.short || opcode == 3 || opcode > 9 || questions > 64 || records > 512 || questions+records == 0 && !h.response {
+	const header = 12
+	if len(b) < header {
 		return h, false
 	}
+	flags, questions, records := be16(b[2:]), be16(b[4:]), be16(b[6:])+be16(b[8:])+be16(b[10:])
+	opcode := flags >> 11 & 0xf
+	h.id, h.response = uint16(be16(b)), flags>>15 != 0
+	if opcode == 3 || opcode > 9 || questions > 64 || records > 512 || questions+records == 0 && !h.response {
+		return h, false
+	}
+	r := read(b[header:])
 	for range questions {
 		if !dnsName(&r, len(b)) {
 			return h, false

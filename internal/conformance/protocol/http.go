@@ -398,8 +398,9 @@ func (v *view) tunnels(client, server int) bool {
 	inner.Client, inner.Server = v.client.behind(client), v.server.behind(server)
 	if !v.inside {
 		var w views
-		may := tcp.index.candidates(&inner)
-		w.look(&inner, true, true)
+		w.look(&inner, true)
+		w.turn()
+		may := tcp.index.candidates(&w.straight)
 		if tcp.first(&w, &may, &mask{^uint64(0), ^uint64(0)}) != nil {
 			return true
 		}

@@ -22,20 +22,15 @@ const (
 	leastDatagram = 8
 )
 
-// opening is what h begins with.
-func opening(c *conformance.Conversation, h *conformance.Half) int {
+// opening is what s begins with.
+func (s *side) opening(transport uint8) int {
 	switch {
-	case len(h.Data) == 0 && len(h.Segments) == 0:
+	case len(s.data) == 0 && len(s.segments) == 0:
 		return nothing
-	case c.Transport == conformance.TCP:
-		if len(h.Data) < leastStream {
-			return unknown
-		}
-		return int(h.Data[0])
-	}
-	s := newSide(c, h)
-	if b, whole := s.datagram(0); whole && len(b) >= leastDatagram {
-		return int(b[0])
+	case transport == conformance.TCP && len(s.data) >= leastStream:
+		return int(s.data[0])
+	case transport == conformance.UDP && len(s.head) >= leastDatagram:
+		return int(s.head[0])
 	}
 	return unknown
 }
@@ -116,7 +111,6 @@ func (m *mask) add(i int)      { m[i>>6] |= 1 << (i & 63) }
 func (m *mask) has(i int) bool { return m[i>>6]>>(i&63)&1 != 0 }
 
 func (m mask) and(n *mask) mask { return mask{m[0] & n[0], m[1] & n[1]} }
-func (m mask) or(n *mask) mask  { return mask{m[0] | n[0], m[1] | n[1]} }
 func (m mask) not(n *mask) mask { return mask{m[0] &^ n[0], m[1] &^ n[1]} }
 
 // ports tell which entries a port hints at.
@@ -175,15 +169,13 @@ func (x *index) add(i int, e *entry) {
 // candidates are the entries that may match a conversation as it is, and with its directions exchanged.
 type candidates struct{ straight, turned mask }
 
-func (m *candidates) none() bool { return m.straight.or(&m.turned) == mask{} }
-
-func (x *index) candidates(c *conformance.Conversation) candidates {
-	client, server := opening(c, &c.Client), opening(c, &c.Server)
+func (x *index) candidates(v *view) candidates {
+	client, server := v.client.opening(v.c.Transport), v.server.opening(v.c.Transport)
 	m := candidates{
 		straight: x.client[client].and(&x.server[server]),
 		turned:   x.client[server].and(&x.server[client]).and(&x.turned),
 	}
-	if !c.StartSeen {
+	if !v.c.StartSeen {
 		m.straight, m.turned = m.straight.and(&x.midstream), m.turned.and(&x.midstream)
 	}
 	return m

@@ -19,8 +19,9 @@ func checkIndex(t testing.TB, c *conformance.Conversation) {
 		r = &tcp
 	}
 	var v views
-	v.look(c, false, true)
-	may := r.index.candidates(c)
+	v.look(c, false)
+	v.turn()
+	may := r.index.candidates(&v.straight)
 	matches := make([]bool, len(r.all))
 	for i, e := range r.all {
 		if !c.StartSeen && e.when&midstream == 0 {

@@ -29,7 +29,7 @@ func Name(c *conformance.Conversation) string {
 	}
 	v := kept.Get().(*views)
 	defer kept.Put(v)
-	v.look(c, false, false)
+	v.look(c, false)
 	for i := range named {
 		if named[i].match(&v.straight) {
 			return named[i].name

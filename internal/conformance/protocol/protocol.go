@@ -82,13 +82,13 @@ func Recognize(c *conformance.Conversation, o conformance.Options) (conformance.
 	} else if c.Transport != conformance.UDP {
 		return conformance.Judgement{}, false
 	}
-	may := r.index.candidates(c)
-	if may.none() {
-		return conformance.Judgement{}, false
-	}
 	v := kept.Get().(*views)
 	defer kept.Put(v)
-	v.look(c, false, may.turned != mask{})
+	v.look(c, false)
+	may := r.index.candidates(&v.straight)
+	if may.turned != (mask{}) {
+		v.turn()
+	}
 	server, client := r.ports.entries(c.ServerPort), r.ports.entries(c.ClientPort)
 	for _, list := range [...]mask{server, client.not(&server), r.index.anyPort.not(&server).not(&client)} {
 		if e := r.first(v, &may, &list); e != nil {

@@ -33,9 +33,13 @@ func noControl(x uint64) bool {
 
 // printable says whether b has no control characters but tab, CR and LF.
 func printable(b []byte) bool {
-	for ; len(b) >= 8 && noControl(binary.LittleEndian.Uint64(b)); b = b[8:] {
+	rest := b
+	for ; len(rest) >= 8 && noControl(binary.LittleEndian.Uint64(rest)); rest = rest[8:] {
 	}
-	for _, x := range b {
+	if n := len(b); n >= 8 && len(rest) < 8 && noControl(binary.LittleEndian.Uint64(b[n-8:])) {
+		return true
+	}
+	for _, x := range rest {
 		if x < ' ' && x != '\t' && x != '\r' && x != '\n' || x == 0x7f {
 			return false
 		}

@@ -26,13 +26,18 @@ type views struct {
 // kept are views that are not in use, so that asking costs no allocation.
 var kept = sync.Pool{New: func() any { return new(views) }}
 
-// look makes v the views of c; the one with the directions exchanged only where that is wanted.
-func (v *views) look(c *conformance.Conversation, inside, turned bool) {
-	a, b := newSide(c, &c.Client), newSide(c, &c.Server)
-	v.straight = view{c: c, client: a, server: b, clientPort: c.ClientPort, serverPort: c.ServerPort, inside: inside, payload: &v.payload}
-	if turned {
-		v.turned = view{c: c, client: b, server: a, clientPort: c.ServerPort, serverPort: c.ClientPort, inside: inside, payload: &v.payload}
-	}
+// look makes v the view of c as it is.
+func (v *views) look(c *conformance.Conversation, inside bool) {
+	s := &v.straight
+	s.c, s.clientPort, s.serverPort, s.inside, s.payload = c, c.ClientPort, c.ServerPort, inside, &v.payload
+	s.client.of(c, &c.Client)
+	s.server.of(c, &c.Server)
+}
+
+// turn makes v the view with the directions exchanged, too.
+func (v *views) turn() {
+	s := &v.straight
+	v.turned = view{c: s.c, client: s.server, server: s.client, clientPort: s.serverPort, serverPort: s.clientPort, inside: s.inside, payload: s.payload}
 }
 
 // port says whether one of the two ports is p.
@@ -43,14 +48,17 @@ type side struct {
 	data     []byte // in order, without gaps, from the first byte seen
 	open     bool   // data may go on: more was sent, was lost, or may come. UDP: the last datagram may be cut
 	segments []conformance.Segment
+	head     []byte // UDP: the first datagram, when all of it was seen
 }
 
-func newSide(c *conformance.Conversation, h *conformance.Half) side {
-	open := h.Gap || h.Total > uint64(len(h.Data))
+// of makes s a direction of c.
+func (s *side) of(c *conformance.Conversation, h *conformance.Half) {
+	s.data, s.open, s.segments, s.head = h.Data, h.Gap || h.Total > uint64(len(h.Data)), h.Segments, nil
 	if c.Transport == conformance.TCP {
-		open = open || !c.Ended
+		s.open = s.open || !c.Ended
+	} else if b, whole := s.datagram(0); whole {
+		s.head = b
 	}
-	return side{data: h.Data, open: open, segments: h.Segments}
 }
 
 // datagrams is how many UDP datagrams (or TCP segments) datagram gives.
@@ -68,13 +76,8 @@ func (s *side) datagram(i int) (b []byte, whole bool) {
 	return s.data[g.Offset : g.Offset+g.Length], !s.open || g.Offset+g.Length < len(s.data)
 }
 
-// first is the first datagram when all of it was seen, else empty.
-func (s *side) first() []byte {
-	if b, whole := s.datagram(0); whole {
-		return b
-	}
-	return nil
-}
+// first is the first UDP datagram when all of it was seen, else empty.
+func (s *side) first() []byte { return s.head }
 
 // every says whether ok accepts all of the direction's first n whole datagrams; also when there are none.
 func (s *side) every(n int, ok func(b []byte) bool) bool {
