@@ -18,7 +18,9 @@ const (
 
 // improbable are samples that nobody need look at further: of uniform bytes, one in a million is. So a payload_entropy_threshold above 0.999999
 // acts as that.
-var improbable = randomness.NewExcluder(1e-6)
+var improbable = randomness.NewExcluder(improbableLevel)
+
+const improbableLevel = 1e-6
 
 // accept measures the bodies of messages behind headers, and says whether all of them may be uniform: each direction's bytes, and
 // their columns, none less likely than level. The directions are only joined where one is too short by itself: a cipher
@@ -46,11 +48,15 @@ func (e *examined) accept(all [2][][]byte, header [2]int, level float64) bool {
 	}
 	// Uniform bytes hardly ever repeat: what passes as it is need not be searched for repeats.
 	var refused *side
-	asTheyAre := e.unsearched()
+	asTheyAre := !e.mixed && e.unsearched()
 	if asTheyAre {
 		if e.found, refused = e.likely(level); e.found {
 			return true
 		}
+	}
+	if refused != nil && bytes >= enoughSearched && !refused.again(&e.seen) {
+		refused.refuse() // whatever repeats in the other one
+		return false
 	}
 	left := 0
 	for i := range e.sides {
@@ -83,15 +89,19 @@ func (s *side) refuse() {
 	}
 }
 
-// hopeless says whether the first bytes of either direction's bodies, without what repeats, are surely not uniform.
+// hopeless says whether the first bytes of either direction's bodies, without what repeats, are surely not uniform. It notes whether they are
+// with what repeats.
 func (e *examined) hopeless() bool {
+	e.mixed = false
 	for i := range e.sides {
 		s := &e.sides[i]
-		if head := join(s.rest, e.head[:0]); !improbable.Excludes(head) {
+		head := join(s.rest, e.head[:0])
+		if !improbable.Excludes(head) {
 			continue
 		}
 		if s.repeats != no {
-			if _, _, ok := novel(s.rest, s.room.novel[:0], e.head[:0], &e.seen); ok {
+			if left := unrepeated(s.rest, e.head[:0], &e.seen); len(left) < len(head) && !improbable.Excludes(left) {
+				e.mixed = true
 				continue
 			}
 		}
@@ -101,14 +111,10 @@ func (e *examined) hopeless() bool {
 	return false
 }
 
-// unsearched joins the bodies as they are, and says whether that is worth judging: no direction was searched for repeats, and each starts
-// as uniform bytes may.
+// unsearched joins the bodies as they are, if no direction was searched for repeats.
 func (e *examined) unsearched() bool {
-	for i := range e.sides {
-		s := &e.sides[i]
-		if s.repeats != unknown || improbable.Excludes(join(s.rest, e.head[:0])) {
-			return false
-		}
+	if e.sides[0].repeats != unknown || e.sides[1].repeats != unknown {
+		return false
 	}
 	for i := range e.sides {
 		s := &e.sides[i]
@@ -139,19 +145,24 @@ func (e *examined) clearBehind(all [2][][]byte, longest int) bool {
 
 // take joins the bodies, without what repeats; false where what is left of them is surely not uniform.
 func (s *side) take(seen *blocks) bool {
-	if s.repeats == unknown {
-		s.repeats = no
-		if repeats(s.messages, cap(s.bytes[:0]), seen) {
-			s.repeats = yes
-		}
-	}
-	if s.repeats == no {
+	if !s.again(seen) {
 		s.body = join(s.rest, s.bytes[:0])
 		return true
 	}
 	var ok bool
 	s.rest, s.body, ok = novel(s.rest, s.rest[:0], s.bytes[:0], seen)
 	return ok
+}
+
+// again says whether blocks of the messages occur again.
+func (s *side) again(seen *blocks) bool {
+	if s.repeats == unknown {
+		s.repeats = no
+		if repeats(s.messages, cap(s.bytes[:0]), seen) {
+			s.repeats = yes
+		}
+	}
+	return s.repeats == yes
 }
 
 // likely says whether the bodies may be uniform, and keeps their figures; or else which direction's bodies are not, if one alone tells.
@@ -168,10 +179,18 @@ func (e *examined) likely(level float64) (ok bool, refused *side) {
 		}
 	}
 	if joined {
-		e.sample, ok = randomness.Likely(e.shown(), level)
-		return ok, nil
+		return e.shownLikely(e.shown(), level), nil
 	}
 	return true, nil
+}
+
+// shownLikely says whether the bytes whose figures are shown may be uniform, and keeps the figures, unless nobody wants them.
+func (e *examined) shownLikely(b []byte, level float64) (ok bool) {
+	if e.verdict {
+		return randomness.Passes(b, level)
+	}
+	e.sample, ok = randomness.Likely(b, level)
+	return ok
 }
 
 // sideLikely says whether one direction's bodies may be uniform, or are too few to tell. It keeps their figures if they are to be shown.
@@ -180,7 +199,7 @@ func (e *examined) sideLikely(s *side, level float64, shown bool) (ok bool) {
 		return e.framing || len(s.data) < minRandom
 	}
 	if shown {
-		e.sample, ok = randomness.Likely(s.body, level)
+		ok = e.shownLikely(s.body, level)
 	} else {
 		ok = randomness.Passes(s.body, level)
 	}

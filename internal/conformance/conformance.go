@@ -35,7 +35,7 @@ type Conversation struct {
 	ClientPort, ServerPort uint16
 	StartSeen              bool // the TCP handshake was seen; for UDP, that nothing says otherwise
 	Ended                  bool // no more bytes will come: FIN or RST, end of capture, idle
-	VerdictOnly            bool // nobody wants JA4: it may be left empty
+	VerdictOnly            bool // nobody wants JA4 and Sample: they may be left empty
 	Client, Server         Half
 	Proofs                 Proofs // of the server; nil: none are remembered
 }

@@ -17,6 +17,7 @@ type framing struct {
 // Bounds of the search. A length field lies near the start of a message; what it leaves out is at most a header and a trailer.
 const (
 	maxPosition = 24
+	maxWidth    = 4
 	maxExtra    = 128
 	// minEvidence is what a framing must explain, in bits, beyond what trying so many of them explains by chance.
 	minEvidence = 16

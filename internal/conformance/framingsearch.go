@@ -22,21 +22,22 @@ const (
 
 // An attempt is the search for one framing.
 type attempt struct {
-	sides    [2]*carried // with their first units
-	first    [2]int      // lengths of these; 0: the direction is left out
-	cut      [2]bool     // whether these may end within a message
-	present  uint8       // directions with a first one, a bit each, and of these the ones that are cut
-	open     uint8
-	known    int // ends
-	lengths  int // different ones that the messages have, as differentLengths counts them
-	walked   int
-	best     framing
-	evidence float64 // of best, or what is asked for
-	found    bool
+	sides     [2]*carried // with their first units
+	first     [2]int      // lengths of these; 0: the direction is left out
+	cut       [2]bool     // whether these may end within a message
+	present   uint8       // directions with a first one, a bit each, and of these the ones that are cut
+	open      uint8
+	known     int // ends
+	narrowest int // field that may still do
+	lengths   int // different ones that the messages have, as differentLengths counts them
+	walked    int
+	best      framing
+	evidence  float64 // of best, or what is asked for
+	found     bool
 }
 
 func (t *attempt) start(a, b *carried) {
-	*t = attempt{sides: [2]*carried{a, b}, known: len(a.ends) + len(b.ends), evidence: minEvidence}
+	*t = attempt{sides: [2]*carried{a, b}, known: len(a.ends) + len(b.ends), evidence: minEvidence, narrowest: 1}
 	for i, s := range t.sides {
 		if len(s.units) > 0 {
 			t.first[i], t.cut[i] = len(s.units[0]), s.open && len(s.units) == 1
@@ -55,7 +56,7 @@ func (s *search) holds(f framing, a, b *carried) bool {
 	t := &s.tries[bothSides]
 	t.start(a, b)
 	at := t.fields(f.position)
-	if fits, _ := t.begins(&f, [2]int{f.of(at[0]), f.of(at[1])}); !fits {
+	if first := t.begin(&f, [2]int{f.of(at[0]), f.of(at[1])}); !t.begins(&first) {
 		return false
 	}
 	_, ok := s.explains(t, &f, t.known/2)
@@ -83,30 +84,50 @@ func (s *search) frames(tries []attempt) {
 		t := &tries[i]
 		t.lengths = differentLengths(t.sides[0], t.sides[1])
 	}
-	all := &tries[0]
+	all, able := &tries[0], able(tries)
 	for position := 0; position <= maxPosition && position < max(all.first[0], all.first[1]); position++ {
-		at := all.fields(position)
-		for width := 1; width <= 4; width++ {
-			if leastTold[position][width] > all.known {
+		var from [maxWidth + 2]uint8 // attempts, a bit each, by the narrowest field that may do
+		for i := range tries {
+			from[tries[i].narrow(position)] |= 1 << i
+		}
+		at, live := all.fields(position), uint8(0)
+		for width := 1; width <= maxWidth; width++ {
+			if live |= from[width]; live == 0 {
 				continue
 			}
 			f, unused := framing{position: position, width: width}, (32-8*uint(width))&31
 			limit := [2]int64{all.limit(0, at[0], width), all.limit(1, at[1], width)}
 			a, b := at[0].bytes>>unused, at[1].bytes>>unused
-			if int64(a) <= limit[0] || int64(b) <= limit[1] {
-				s.field(tries, f, at, limit)
+			if now := live & able[within(a, limit[0])|within(b, limit[1])<<1]; now != 0 {
+				s.field(tries, now, f, at)
 			}
 			if width == 1 {
 				continue
 			}
 			a, b = bits.ReverseBytes32(at[0].bytes)<<unused>>unused, bits.ReverseBytes32(at[1].bytes)<<unused>>unused
-			if int64(a) <= limit[0] || int64(b) <= limit[1] {
+			if now := live & able[within(a, limit[0])|within(b, limit[1])<<1]; now != 0 {
 				f.little = true
-				s.field(tries, f, at, limit)
+				s.field(tries, now, f, at)
 			}
 		}
 	}
 }
+
+// able are the attempts, a bit each, in which the first messages may begin, by the directions, a bit each, whose first unit is at least as long as a
+// field says: that must be one, and all that are not cut.
+func able(tries []attempt) (able [4]uint8) {
+	for whole := range uint8(4) {
+		for i := range tries {
+			if t := &tries[i]; whole&t.present != 0 && t.present&^(whole|t.open) == 0 {
+				able[whole] |= 1 << i
+			}
+		}
+	}
+	return able
+}
+
+// within is 1 where a number is within a limit.
+func within(n uint32, limit int64) uint8 { return uint8((int64(n)-limit-1)>>63) & 1 }
 
 // limit is the most that a field of the first unit may hold: that unit's length, or -1 where it is cut off or there is none.
 func (t *attempt) limit(side int, at field, width int) int64 {
@@ -116,18 +137,14 @@ func (t *attempt) limit(side int, at field, width int) int64 {
 	return int64(t.first[side])
 }
 
-// field tries f, at which the first units have certain numbers, within the limit in one of them.
-func (s *search) field(tries []attempt, f framing, at [2]field, limit [2]int64) {
-	values, whole := [2]int{f.of(at[0]), f.of(at[1])}, uint8(0)
-	for i, v := range values {
-		if int64(v) <= limit[i] {
-			whole |= 1 << i
-		}
-	}
+// field tries f, at which the first units have certain numbers, in some attempts. What may be left out of the number there is nothing, all up to
+// itself, or what the first message of either side shows.
+func (s *search) field(tries []attempt, live uint8, f framing, at [2]field) {
+	values := [2]int{f.of(at[0]), f.of(at[1])}
 	base := f.position + f.width
-	s.try(tries, whole, 0, f, values)
+	s.try(tries, live, f, values, asItIs)
 	f.extra = base
-	s.try(tries, whole, 0, f, values)
+	s.try(tries, live, f, values, asItIs)
 	if leastFitted[f.position][f.width] > tries[0].known {
 		return
 	}
@@ -136,7 +153,7 @@ func (s *search) field(tries []attempt, f framing, at [2]field, limit [2]int64) 
 			continue
 		}
 		if f.extra = tries[0].sides[i].ends[0] - v; f.extra > 0 && f.extra <= maxExtra && f.extra != base {
-			s.try(tries, whole, 1<<i, f, values)
+			s.try(tries, live, f, values, i)
 		}
 	}
 }
@@ -151,19 +168,19 @@ func (t *attempt) fields(position int) (at [2]field) {
 	return at
 }
 
-// plausible is begins for any extra: the cheap look that nearly all framings fail. whole are the directions whose first unit is at least as
-// long as the field says.
-func (t *attempt) plausible(whole uint8) bool {
-	return whole&t.present != 0 && t.present&^(whole|t.open) == 0
-}
+// asItIs says that no direction was used to find what a field leaves out.
+const asItIs = -1
 
-// try keeps f where it is the best so far of an attempt about certain directions, and perhaps others. What may be left out of the number there is
-// nothing, all up to itself, or what the first message of either side shows.
-func (s *search) try(tries []attempt, whole, about uint8, f framing, values [2]int) {
+// try keeps f where it is the best so far of an attempt. What it leaves out may be fitted to a direction, which the attempt must be about.
+func (s *search) try(tries []attempt, live uint8, f framing, values [2]int, fitted int) {
+	first := tries[0].begin(&f, values)
+	if first.whole == 0 {
+		return
+	}
 	s.failed = [2]int{-1, -1}
-	for i := range tries {
-		t := &tries[i]
-		if !t.plausible(whole) || about&^t.present != 0 {
+	for ; live != 0; live &= live - 1 {
+		t := &tries[bits.TrailingZeros8(live)]
+		if fitted != asItIs && t.present>>fitted&1 == 0 {
 			continue
 		}
 		need := t.needed(&f)
@@ -171,13 +188,21 @@ func (s *search) try(tries []attempt, whole, about uint8, f framing, values [2]i
 		if spare < 0 || t.walked >= maxWalked || t.present&1 != 0 && s.failed[0] >= spare || t.present&2 != 0 && s.failed[1] >= spare {
 			continue
 		}
-		if fits, single := t.begins(&f, values); !fits || single && need > t.lengths {
+		if !t.begins(&first) || need > t.lengths && t.present&^first.known == 0 {
 			continue
 		}
 		if told, fits := s.explains(t, &f, spare); fits && told >= need {
 			t.best, t.evidence, t.found = f, f.evidence(told), true
 		}
 	}
+}
+
+// narrow is the width of the narrowest field that may still be the best, from a position on: a narrower one needs more lengths than ends are known.
+func (t *attempt) narrow(position int) int {
+	for t.narrowest <= maxWidth && t.evidence+fieldChoice[position] >= float64(8*t.narrowest*t.known) {
+		t.narrowest++
+	}
+	return t.narrowest
 }
 
 // needed is how many different lengths f must foretell to be the best so far.
@@ -191,29 +216,39 @@ func (t *attempt) needed(f *framing) int {
 	return leastTold[f.position][f.width]
 }
 
-// begins tries the first message of either side: neither may fail, and one must be whole. It also says whether both end where messages are
-// known to end, so that there is hardly more to foretell than the lengths of these.
-func (t *attempt) begins(f *framing, values [2]int) (ok, single bool) {
-	whole := false
-	single = true
+// A beginning is what a framing says of the first message of either direction, a bit each.
+type beginning struct {
+	fails uint8 // there is none
+	whole uint8 // it is all there
+	known uint8 // it ends where one is known to end
+}
+
+func (t *attempt) begin(f *framing, values [2]int) (first beginning) {
 	for i, v := range values {
-		if t.first[i] == 0 {
-			continue
-		}
-		n := v + f.extra
+		bit, n := uint8(1)<<i, v+f.extra
 		switch {
+		case t.present&bit == 0:
+			continue
 		case v >= 0 && n < f.position+f.width:
-			return false, false
+			first.fails |= bit
 		case v >= 0 && n <= t.first[i]:
-			whole = true
+			first.whole |= bit
 		case t.cut[i]:
 			n = t.first[i]
 		default:
-			return false, false
+			first.fails |= bit
 		}
-		single = single && n == t.sides[i].ends[0]
+		if n == t.sides[i].ends[0] {
+			first.known |= bit
+		}
 	}
-	return whole, single
+	return first
+}
+
+// begins says whether the first message of neither side fails, and one is whole. Where those of all end where messages are known to end, there is
+// hardly more to foretell than the lengths of these.
+func (t *attempt) begins(first *beginning) bool {
+	return t.present&first.fails == 0 && t.present&first.whole != 0
 }
 
 // differentLengths is how many different lengths the messages have that the known ends show, counted up to what any framing needs.

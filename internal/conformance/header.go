@@ -20,6 +20,9 @@ const maxClearGap = 16
 
 // clearHeader is how many bytes from the start of each message repeat, count up, or hardly change from message to message.
 func clearHeader(messages [][]byte) int {
+	if len(messages) < leastColumn {
+		return 0
+	}
 	header, leasts := 0, leastsClear()
 	var c columnCounts
 	for k := 0; k < maxHeader && k < header+maxClearGap; k++ {

@@ -174,6 +174,18 @@ func novel(all, kept [][]byte, body []byte, seen *blocks) (left [][]byte, joined
 	return kept, body, !improbable.Excludes(body)
 }
 
+// unrepeated joins what novel leaves of messages, of as many bytes as there is room for.
+func unrepeated(all [][]byte, body []byte, seen *blocks) []byte {
+	limit := cap(body)
+	seen.reset(min(limit, size(all)))
+	for _, m := range all {
+		m = m[:min(len(m), limit)]
+		limit -= len(m)
+		body = appendUnseen(body, m, seen)
+	}
+	return body
+}
+
 // appendUnseen appends m without the blocks that are in seen, and adds its own.
 func appendUnseen(body, m []byte, seen *blocks) []byte {
 	from := 0 // m[from:] is not yet decided

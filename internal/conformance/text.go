@@ -22,6 +22,13 @@ func mostlyText(halves ...[]byte) bool {
 	other = 0
 	for _, b := range halves {
 		for i := 0; i < len(b); {
+			if len(b)-i >= 8 {
+				if x := binary.LittleEndian.Uint64(b[i:]); x&high == 0 {
+					other += 8 - bits.OnesCount64(plainASCII(x))
+					i += 8
+					continue
+				}
+			}
 			size, text := 1, plain[b[i]]
 			if b[i] >= firstLead && i+1 < len(b) && !utf8.RuneStart(b[i+1]) {
 				var r rune
@@ -36,13 +43,23 @@ func mostlyText(halves ...[]byte) bool {
 			i += size
 		}
 	}
-	return true
+	return 5*other <= n
+}
+
+// ones and high have the lowest and the highest bit of each byte of a word set.
+const ones, high = 0x0101010101010101, 0x8080808080808080
+
+// plainASCII has the highest bit set of each byte of x that is plain. All of them must be ASCII.
+func plainASCII(x uint64) uint64 {
+	printable := (x + 0x60*ones) &^ (x + ones)
+	tabOrNewline := (x + 0x77*ones) &^ (x + 0x75*ones)
+	carriageReturn := (x + 0x73*ones) &^ (x + 0x72*ones)
+	return (printable | tabOrNewline | carriageReturn) & high
 }
 
 // surelyOther counts bytes that cannot be text, eight at a time until there are more than enough: control characters but those near tab, CR
 // and LF, the first byte of a character in UTF-8 without a second one, and a second one behind ASCII. Random bytes have two in five.
 func surelyOther(b []byte, enough int) (n int) {
-	const ones, high = 0x0101010101010101, 0x8080808080808080
 	for ; len(b) >= 10 && n <= enough; b = b[8:] {
 		last, x, next := binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[1:]), binary.LittleEndian.Uint64(b[2:])
 		lead, second := x&(x<<1), x&^(x<<1)

@@ -62,6 +62,7 @@ var (
 // examined is what the unexplained bytes of both directions show.
 type examined struct {
 	threshold float64
+	verdict   bool // is all that is wanted
 	sides     [2]side
 	framing   bool // the header at hand is a length field's
 	framed    bool // ciphertext was found behind one
@@ -73,6 +74,7 @@ type examined struct {
 	n         int              // bytes judged in both directions
 	raw       int              // of these bodies, with what repeats
 	least     int              // bytes that the search at hand needs
+	mixed     bool             // the bodies start with what is not uniform, but perhaps is without what repeats
 
 	search search
 	seen   blocks
@@ -103,7 +105,7 @@ type side struct {
 
 	stream [1][]byte
 	ends   [maxMessages]int
-	room   struct{ whole, messages, split, rest, novel [maxFramed][]byte }
+	room   struct{ whole, messages, split, rest [maxFramed][]byte }
 	bytes  [randomness.MaxSample]byte
 }
 
@@ -118,11 +120,11 @@ const (
 
 // begin forgets the last examination.
 func (e *examined) begin(c *Conversation, o Options) {
-	e.threshold, e.datagrams = o.Threshold, c.Transport == UDP
+	e.threshold, e.datagrams, e.verdict = o.Threshold, c.Transport == UDP, c.VerdictOnly
 	if e.threshold <= 0 || e.threshold > 1 {
 		e.threshold = DefaultThreshold
 	}
-	e.framing, e.framed, e.found, e.format, e.disguise = false, false, false, nil, nil
+	e.framing, e.framed, e.found, e.format, e.disguise, e.sample = false, false, false, nil, nil, randomness.Stats{}
 }
 
 func (e *examined) examine(c *Conversation, o Options) {
@@ -166,15 +168,31 @@ func (e *examined) behindFields() bool {
 	if e.datagrams && len(a.whole) < 2 && len(b.whole) < 2 {
 		return false // that was all of it
 	}
-	for i := range e.sides {
-		s := &e.sides[i]
-		s.first = s.datagrams(s.whole[:min(len(s.whole), 1)])
-	}
-	if f, ok := e.search.frame(&a.first, &b.first); ok {
+	if f, ok := e.frameFirst(); ok {
 		base := f.position + f.width
 		e.framed = e.accept([2][][]byte{a.asStream(), b.asStream()}, [2]int{base, base}, 1-e.threshold)
 	}
 	return e.framed
+}
+
+// frameFirst looks for the framing of each direction's first message. Where that is all there is, it is the one that was found in both
+// directions, and no other if these may be cut.
+func (e *examined) frameFirst() (framing, bool) {
+	a, b := &e.sides[0], &e.sides[1]
+	if t := &e.search.tries[bothSides]; a.onlyFirst() && b.onlyFirst() && (t.open == 0 || !t.found && t.walked < maxWalked) {
+		return t.best, t.found
+	}
+	for i := range e.sides {
+		s := &e.sides[i]
+		s.first = s.datagrams(s.whole[:min(len(s.whole), 1)])
+	}
+	return e.search.frame(&a.first, &b.first)
+}
+
+// onlyFirst says whether a direction carried nothing but one message.
+func (s *side) onlyFirst() bool {
+	c := &s.carried
+	return len(c.units) == 0 || len(s.whole) == 1 && len(c.units) == 1 && len(c.ends) == 1 && len(c.units[0]) == len(s.whole[0])
 }
 
 // behindFound looks for ciphertext behind the length field that was found in some directions. Where it holds in one, the other may send
@@ -195,7 +213,9 @@ func (e *examined) disguised(c *Conversation) bool {
 	for i := range disguises {
 		d := &disguises[i]
 		if h, ok := d.hides(e, c); ok {
-			e.all()
+			if e.whole(); !e.verdict {
+				e.sample = e.weigh(e.shown())
+			}
 			e.sides[0].header, e.disguise, e.found = h, d, true
 			return true
 		}
@@ -205,17 +225,33 @@ func (e *examined) disguised(c *Conversation) bool {
 
 // all takes all bytes for the sample.
 func (e *examined) all() {
+	e.whole()
+	e.sample = e.weigh(e.shown())
+	e.found = false
+}
+
+// whole takes all bytes for the bodies.
+func (e *examined) whole() {
 	for i := range e.sides {
 		s := &e.sides[i]
 		s.header, s.body = 0, s.data[:min(len(s.data), randomness.MaxSample)]
 	}
 	e.n = len(e.sides[0].body) + len(e.sides[1].body)
-	e.sample = e.weigh(e.shown())
-	e.found = false
 }
 
-// weigh is Judge, but that the likelihood is 0 where it is plainly too low to matter.
-func (e *examined) weigh(b []byte) randomness.Stats { return randomness.Weigh(b, 1-e.threshold) }
+// weigh is Judge, but that the likelihood is 0 where it is plainly too low to matter. If the verdict is all that is wanted, nothing more is said
+// then.
+func (e *examined) weigh(b []byte) randomness.Stats {
+	level := 1 - e.threshold
+	if !e.verdict {
+		return randomness.Weigh(b, level)
+	}
+	if head := b[:min(len(b), excludedBy)]; level >= improbableLevel && improbable.Excludes(head) && (len(head) == len(b) || improbable.Excludes(b)) {
+		return randomness.Stats{}
+	}
+	sample, _ := randomness.Likely(b, level)
+	return sample
+}
 
 // judge draws the conclusion.
 func (e *examined) judge(c *Conversation) Judgement {
@@ -392,8 +428,12 @@ func (e *examined) behindHeader() bool {
 // searched says whether bodies that were not accepted behind the longest header that is tried rule out all shorter ones: there was enough
 // to judge, or enough that repeats, or they are no ciphertext though they are few.
 func (e *examined) searched() bool {
-	return e.n >= minSearched || e.raw >= 4*minSearched || e.hopeless()
+	return e.n >= minSearched || e.raw >= enoughSearched || e.hopeless()
 }
 
-// minSearched is how many bytes both directions need for a search of the header's length.
-const minSearched = 128
+const (
+	// minSearched is how many bytes both directions need for a search of the header's length.
+	minSearched = 128
+	// enoughSearched is how many rule out shorter headers, whatever repeats in them.
+	enoughSearched = 4 * minSearched
+)

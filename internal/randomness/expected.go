@@ -10,7 +10,8 @@ type expectation struct {
 	entropy, entropySD float64 // mean and standard deviation of the plug-in entropy, bits a byte
 	pairs, pairsSD     float64 // mean and standard deviation of the number of equal pairs
 	tail               skewedTail
-	row                *logRow // the calibration's last row for samples that are not longer
+	index              int     // of the calibration's last row for samples that are not longer
+	row                *logRow // that row
 	weight             float64 // of the row after that, 0..1
 }
 
@@ -26,9 +27,8 @@ func expected(n int) *expectation {
 	var skewness float64
 	e.pairs, e.pairsSD, skewness = pairMoments(n)
 	e.tail = newSkewedTail(skewness)
-	var i int
-	i, e.weight = gridPlace(n)
-	e.row = &logRows[i]
+	e.index, e.weight = gridPlace(n)
+	e.row = &logRows[e.index]
 	expectations[n].Store(e)
 	return e
 }

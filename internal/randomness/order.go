@@ -18,6 +18,16 @@ func runs(sample []byte) order {
 	return order{transitions: transitions(sample), printableRun: printableRun(sample), equalRun: equalRun(sample)}
 }
 
+// printableWord says whether eight bytes in 0x20..0x7e are next to each other, at a multiple of eight: where none are, no run is longer than 14.
+func printableWord(sample []byte) bool {
+	for rest := sample; len(rest) >= 8; rest = rest[8:] {
+		if w := binary.LittleEndian.Uint64(rest); w&high == 0 && printables(w) == high {
+			return true
+		}
+	}
+	return false
+}
+
 const ones, high = 0x0101010101010101, 0x8080808080808080
 
 // equalRun is the length of the longest run of one byte value. Most samples have no three equal bytes in a row, which is found out first.
@@ -150,16 +160,17 @@ func longestPrintable(sample []byte) int {
 // printableRow has a bit for each byte that is printable.
 func printableRow(b *[64]byte) (row uint64) {
 	for i := 0; i < len(b); i += 8 {
-		row = row>>8 | printables(binary.LittleEndian.Uint64(b[i:]))
+		// The multiplication puts bit 8i+7 at 56+i: no two terms of it meet.
+		row = row>>8 | printables(binary.LittleEndian.Uint64(b[i:]))*0x0002040810204081&(0xff<<56)
 	}
 	return row
 }
 
-// printables are the printable ones of eight bytes, a bit each in the upper byte. Without its high bit, a byte gets it by the addition of
-// 0x60 from 0x20 on, and of 1 at 0x7f only. The multiplication puts bit 8i+7 at 56+i: no two terms of it meet.
+// printables are the printable ones of eight bytes, by their high bits. Without its high bit, a byte gets it by the addition of 0x60 from 0x20 on,
+// and of 1 at 0x7f only.
 func printables(w uint64) uint64 {
 	low := w & (ones * 0x7f)
-	return ((low + ones*0x60) ^ (low + ones)) &^ w & high * 0x0002040810204081 & (0xff << 56)
+	return ((low + ones*0x60) ^ (low + ones)) &^ w & high
 }
 
 // transitions counts the changes between neighbouring bits, eight bytes at a time.

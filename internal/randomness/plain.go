@@ -2,8 +2,7 @@ package randomness
 
 import "math"
 
-// Passes is Judge(sample).Likelihood >= level, most times without any p-value: where each statistic is within what uniform bytes show all
-// the time.
+// Passes is Judge(sample).Likelihood >= level, most times without any p-value: where bounds of them all suffice.
 func Passes(sample []byte, level float64) bool {
 	sample = sample[:min(len(sample), MaxSample)]
 	if len(sample) < MinSample {
@@ -11,11 +10,13 @@ func Passes(sample []byte, level float64) bool {
 	}
 	var c counts
 	c.count(sample)
-	if level <= rare.level && c.plain(sample, &rare) || rare.level < level && level <= common.level && c.plain(sample, &common) {
-		return true
-	}
-	if level <= excludable && c.excludes(level) {
-		return false
+	if level <= excludable {
+		if c.plain(sample, plainBelow*tests/combinedAbove(c.n, level)) {
+			return true
+		}
+		if c.excludes(level) {
+			return false
+		}
 	}
 	s := c.figures()
 	return c.likelihood(sample, &s, level) >= level
@@ -24,75 +25,130 @@ func Passes(sample []byte, level float64) bool {
 // excludable is a level so low that one odd count rules it out.
 const excludable = 1e-2
 
-// A plainness bounds the statistics of samples that surely have a likelihood of level: all of their p-values are at least p, and so is their
-// harmonic mean.
-type plainness struct {
-	level, p        float64
-	low, high       float64 // standard deviations: low where the mean of a skewed variable is above, high of all others
-	planes, nibbles float64 // chi-squares of 8 and 15 degrees of freedom
-	runs            float64 // how many runs that long are expected
-	repeats         [2]int  // where hardly one is expected, and where some are
-}
+// plainBelow keeps bounds away from where rounding decides.
+const plainBelow = 0.999
 
-// common is what uniform bytes show all the time, with chi-squares whose tails are 0.005. rare is for levels that hardly any uniform sample
-// misses; its chi-squares have tails of 1e-5. The level of common is somewhat above that of the default threshold, as 1-0.999 is above 0.001.
-var (
-	common = plainness{level: 1.001e-3, p: 1.5e-3, low: -2, high: 2.72, planes: 22, nibbles: 32.8, runs: 0.01, repeats: [2]int{0, 1}}
-	rare   = plainness{level: 1e-9, p: 1e-7, low: -3, high: 4, planes: 37, nibbles: 50, runs: 1e-5, repeats: [2]int{1, 2}}
-)
-
-// plain says that all of unlikelihood's p-values are within bounds; false says nothing.
-func (c *counts) plain(sample []byte, within *plainness) bool {
-	n, z := c.n, within.high
+// plain says that unlikelihood is at most enough, by bounds of all inverse p-values; false says nothing.
+func (c *counts) plain(sample []byte, enough float64) bool {
+	n, e := c.n, expected(c.n)
 	ones := 0
 	for _, k := range c.planes {
 		ones += k
 	}
-	if !near(8*n, ones, 0.5, z) || !near(n, c.planes[7], 0.5, z) || !near(n, c.text, 98.0/256, z) ||
-		!near(n, c.low(), 1.0/16, z) || !fewZeros(n, int(c.bytes[0]), z) ||
-		c.planesChiSquare() > within.planes || c.nibbles[0].chiSquare(n) > within.nibbles || c.nibbles[1].chiSquare(n) > within.nibbles {
+	sum := oddBinomial(8*n, ones, 0.5) + oddBinomial(n, c.planes[7], 0.5) + oddBinomial(n, c.text, 98.0/256) + oddBinomial(n, c.low(), 1.0/16) +
+		oddZeros(n, int(c.bytes[0])) + oddPairs((c.pairs()-e.pairs)/e.pairsSD) +
+		odd(planesOdd, c.planesChiSquare()) + odd(nibblesOdd, c.nibbles[0].chiSquare(n)) + odd(nibblesOdd, c.nibbles[1].chiSquare(n))
+	if sum > enough {
 		return false
 	}
-	e := expected(n)
-	if pairs := (c.pairs() - e.pairs) / e.pairsSD; pairs < within.low || pairs > z {
+	sum += oddBinomial(8*n-1, transitions(sample), 0.5) + oddEntropy((e.entropy-c.entropy())/e.entropySD)
+	for _, z := range serialCorrelations(sample) {
+		sum += odd(normalOdd, oddSteps*z*z)
+	}
+	if sum > enough {
 		return false
 	}
-	if o := runs(sample); !near(8*n-1, o.transitions, 0.5, z) || !shortRuns(n, o.printableRun, o.equalRun, within.runs) {
+	run := oddRun(n, 14, printable)
+	if sum+run > enough/2 || printableWord(sample) {
+		run = oddRun(n, printableRun(sample), printable)
+	}
+	if sum += run; sum > enough {
 		return false
 	}
-	if e.entropy-c.entropy() > z*e.entropySD {
-		return false
+	again := repeats(sample)
+	equal := oddRun(n-1, again+2, 1.0/256) // of four equal bytes, the last three are a repeat
+	if sum+equal > enough/2 {
+		equal = oddRun(n-1, equalRun(sample)-1, 1.0/256)
 	}
-	serial := serialCorrelations(sample)
-	return math.Abs(serial[0]) < z && math.Abs(serial[1]) < z && fewRepeats(n, repeats(sample), within.repeats)
+	return sum+equal+oddRepeats(n, again) <= enough
 }
 
-// near says whether a binomial variable's value is within z standard deviations from its mean.
-func near(n, k int, p, z float64) bool {
+// normalOdd are upper bounds of a two-sided p-value's inverse by oddSteps times the squared number of standard deviations, planesOdd and
+// nibblesOdd those of chi-squares of 8 and 15 degrees of freedom, for values below the next whole one.
+var (
+	normalOdd  = odds(28, func(x float64) float64 { return twoSidedNormal(math.Sqrt(x / oddSteps)) })
+	planesOdd  = odds(40, func(x float64) float64 { return chiSquareTail(x, 8) })
+	nibblesOdd = odds(56, func(x float64) float64 { return chiSquareTail(x, 15) })
+)
+
+const oddSteps = 2
+
+func odds(most int, tail func(x float64) float64) []float64 {
+	t := make([]float64, most)
+	for i := range t {
+		t[i] = 1 / tail(float64(i+1))
+	}
+	return t
+}
+
+// odd is a table's bound of what is at least 0, but for rounding; none where that is too odd.
+func odd(table []float64, x float64) float64 {
+	if i := int(x); uint(i) < uint(len(table)) {
+		return table[i]
+	}
+	return math.Inf(1)
+}
+
+// oddBinomial bounds twoSidedBinomial's inverse, for p up to a half: a skewed variable's lower tail falls faster than the normal one.
+func oddBinomial(n, k int, p float64) float64 {
 	d := float64(k) - float64(n)*p
-	return d*d <= z*z*float64(n)*p*(1-p)
-}
-
-// fewZeros is near for rare successes, of which only too many are odd.
-func fewZeros(n, zeros int, z float64) bool {
-	return zeros == 0 || zeros*256 <= n || near(n, zeros, 1.0/256, z)
-}
-
-// shortRuns says whether runs of these lengths are expected so many times or more.
-func shortRuns(n, text, equal int, times float64) bool {
-	return expectedRuns(n, text, printable) >= times && (equal < 2 || expectedRuns(n-1, equal-1, 1.0/256) >= times)
-}
-
-// expectedRuns is how many runs of k successes or more n trials have, as longestRunTail takes it.
-func expectedRuns(n, k int, p float64) float64 {
-	return whole(p, k) * (float64(n-k)*(1-p) + 1)
-}
-
-// fewRepeats says whether there are at most so many repeated triples: where hardly one is expected, and where places are many.
-func fewRepeats(n, repeats int, most [2]int) bool {
-	places := float64(n - 2)
-	if places*(places-1)/2/(1<<24) > 0.01 {
-		return repeats <= most[1]
+	bound := odd(normalOdd, oddSteps*d*d/(float64(n)*p*(1-p)))
+	if d < 0 && p < 0.5 {
+		return bound * math.Sqrt(bound)
 	}
-	return repeats <= most[0]
+	return bound
+}
+
+// oddZeros bounds the inverse of the one-sided p-value of so many zeros. There is one at least with 1 - (1-p)^n, which is np/(1+np) or more.
+func oddZeros(n, zeros int) float64 {
+	const p = 1.0 / 256
+	mean := float64(n) * p
+	d := float64(zeros) - mean
+	switch {
+	case d <= 0:
+		return 2
+	case zeros == 1:
+		return 1 + 1/mean
+	}
+	return 2 * odd(normalOdd, oddSteps*d*d/(mean*(1-p)))
+}
+
+// oddPairs bounds the inverse of the two-sided p-value of z standard deviations more equal pairs than expected.
+func oddPairs(z float64) float64 {
+	bound := odd(normalOdd, oddSteps*z*z)
+	switch {
+	case z >= 0:
+		return 1.1 * bound
+	case z > -2.6:
+		return bound * math.Sqrt(bound)
+	case z > -3.6:
+		return bound * bound
+	}
+	return math.Inf(1)
+}
+
+// oddEntropy bounds entropyP's inverse, z standard deviations below the mean.
+func oddEntropy(z float64) float64 {
+	z = max(z, 0)
+	return 2.5 * odd(normalOdd, oddSteps*z*z)
+}
+
+// oddRun bounds longestRunTail's inverse: of x = 1 - exp(-y), 1/x is at most 1 + 1/y.
+func oddRun(n, k int, p float64) float64 {
+	if k <= 0 {
+		return 1
+	}
+	return 1 + 1/(whole(p, k)*(float64(n-k)*(1-p)+1))
+}
+
+// oddRepeats bounds repeatsP's inverse: k or more have at least the probability of k, and the mean of up to a half makes exp(mean) less than 1.65.
+func oddRepeats(n, k int) float64 {
+	if k == 0 {
+		return 1
+	}
+	places, bound := float64(n-2), 1.65
+	for ; k > 0; k-- {
+		bound *= float64(k) * (2 << 24) / (places * (places - 1))
+	}
+	return bound
 }

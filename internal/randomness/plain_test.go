@@ -13,7 +13,9 @@ import (
 func TestPasses(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(1, 3))
-	plain, rarely, all := 0, 0, 0
+	threshold := 0.999 // conformance.DefaultThreshold
+	asked := []float64{1e-9, 1e-4, 1 - threshold, 0.003, 1e-2, 0.5}
+	plain, all := map[float64]int{}, 0
 	for range 30_000 {
 		sample := make([]byte, MinSample+r.IntN(1<<(1+r.IntN(11))))
 		spoil := r.IntN(4) * r.IntN(8)
@@ -27,65 +29,93 @@ func TestPasses(t *testing.T) {
 			}
 		}
 		s := Judge(sample)
-		for _, level := range []float64{1e-9, 1e-4, common.level, 1e-2, 0.5} {
+		for _, level := range asked {
 			require.Equal(t, s.Likelihood >= level, Passes(sample, level), "%g of %x", level, sample)
 		}
 		var c counts
 		c.count(sample)
-		if c.plain(sample, &rare) {
-			require.Less(t, c.unlikelihood(sample, &s, 1e300), tests/rare.p)
+		unlikelihood := c.unlikelihood(sample, &s, math.Inf(1))
+		for _, enough := range []float64{60, 200, 1000, 1e4, 1e6} {
+			if c.plain(sample, enough) {
+				require.LessOrEqual(t, unlikelihood, enough, "%x", sample)
+			}
 		}
+		o := runs(sample)
+		require.True(t, o.printableRun <= 14 || printableWord(sample), "%x", sample)
+		require.LessOrEqual(t, o.equalRun, repeats(sample)+3, "%x", sample)
 		if spoil > 0 {
 			continue
 		}
 		all++
-		if c.plain(sample, &rare) {
-			rarely++
-		}
-		if c.plain(sample, &common) {
-			plain++
-			require.Less(t, c.unlikelihood(sample, &s, 1e300), tests/common.p)
+		for _, level := range asked {
+			if c.plain(sample, plainBelow*tests/combinedAbove(c.n, level)) {
+				plain[level]++
+			}
 		}
 	}
-	require.Greater(t, float64(plain), 0.88*float64(all))
-	require.Greater(t, float64(rarely), 0.99*float64(all))
+	for level, most := range map[float64]float64{1e-9: 0.99, 1 - threshold: 0.98, 1e-2: 0.9} {
+		require.Greater(t, float64(plain[level]), most*float64(all), level)
+	}
 }
 
-// TestPlainLevel: p-values of plainness.p and more give the level that they are said to give, and the bounds such p-values.
-func TestPlainLevel(t *testing.T) {
+// TestCombinedAbove: it gives the level that was asked for, or a higher one.
+func TestCombinedAbove(t *testing.T) {
 	t.Parallel()
-	threshold := 0.999 // conformance.DefaultThreshold
-	require.LessOrEqual(t, 1-threshold, common.level)
 	for n := MinSample; n <= MaxSample; n++ {
-		for _, within := range []*plainness{&common, &rare} {
-			require.GreaterOrEqual(t, calibrated(n, within.p), within.level, n)
-			for _, p := range []float64{0.5, 98.0 / 256, 1.0 / 16} {
-				reach := int(within.high * math.Sqrt(float64(n)*p*(1-p)))
-				for k := max(0, int(float64(n)*p)-reach); k <= int(float64(n)*p)+reach+1; k += max(1, 2*reach) {
-					if near(n, k, p, within.high) {
-						require.GreaterOrEqual(t, twoSidedBinomial(n, k, p), within.p, "n %d k %d p %v", n, k, p)
-					}
-				}
-			}
-			for zeros := n / 256; fewZeros(n, zeros, within.high); zeros++ {
-				require.GreaterOrEqual(t, binomialTail(n, zeros, 1.0/256), within.p)
-			}
-			places := float64(n - 2)
-			for k := 0; fewRepeats(n, k, within.repeats); k++ {
-				require.GreaterOrEqual(t, poissonTail(k, places*(places-1)/2/(1<<24)), within.p, n)
-			}
-			tail := &expected(n).tail
-			require.GreaterOrEqual(t, tail.p(within.high), within.p)
-			if x := expected(n).pairs + within.low*expected(n).pairsSD; x >= 0 {
-				require.GreaterOrEqual(t, 1-tail.p((x+0.5-expected(n).pairs)/expected(n).pairsSD), within.p)
-			}
+		for _, level := range []float64{1e-9, 1e-4, 0.0015, 1e-2, 0.3} {
+			require.GreaterOrEqual(t, calibrated(n, combinedAbove(n, level)/plainBelow), level, n)
 		}
 	}
-	for _, within := range []*plainness{&common, &rare} {
-		require.GreaterOrEqual(t, chiSquareTail(within.planes, 8), within.p)
-		require.GreaterOrEqual(t, chiSquareTail(within.nibbles, 15), within.p)
-		require.GreaterOrEqual(t, twoSidedNormal(within.high), within.p)
-		require.GreaterOrEqual(t, -math.Expm1(-within.runs), within.p)
+}
+
+// TestOdd: the bounds are not below what they bound.
+func TestOdd(t *testing.T) {
+	t.Parallel()
+	const most = 1e7 // inverse p-values that are looked at
+	for n := MinSample; n <= MaxSample; n++ {
+		check := func(bound, p float64, k int) {
+			if bound < most && bound*p < 1 {
+				require.GreaterOrEqual(t, bound*p, 1.0, "n %d k %d p %v", n, k, p)
+			}
+		}
+		for _, p := range []float64{0.5, 98.0 / 256, 1.0 / 16} {
+			mean, reach := float64(n)*p, 5*math.Sqrt(float64(n)*p*(1-p))
+			for k := max(0, int(mean-reach)); k <= min(n, int(mean+reach)+1); k++ {
+				check(oddBinomial(n, k, p), twoSidedBinomial(n, k, p), k)
+			}
+		}
+		for ones := 4*n - int(8*math.Sqrt(float64(n))); ones <= 4*n; ones++ {
+			check(oddBinomial(8*n, ones, 0.5), twoSidedBinomial(8*n, ones, 0.5), ones)
+			check(oddBinomial(8*n-1, ones, 0.5), twoSidedBinomial(8*n-1, ones, 0.5), ones)
+		}
+		for zeros := range min(n, 60) {
+			check(oddZeros(n, zeros), binomialTail(n, zeros, 1.0/256), zeros)
+		}
+		for k := range 17 {
+			check(oddRun(n, k, printable), longestRunTail(n, k, printable), k)
+			check(oddRun(n-1, k, 1.0/256), longestRunTail(n-1, k, 1.0/256), k)
+		}
+		places := float64(n - 2)
+		for k := range 6 {
+			check(oddRepeats(n, k), poissonTail(k, places*(places-1)/2/(1<<24)), k)
+		}
+		e := expected(n)
+		var c counts
+		c.n = n
+		for k := max(0, e.pairs-5*e.pairsSD); k < e.pairs+5*e.pairsSD; k += max(1, math.Floor(e.pairsSD/16)) {
+			c.equal = int(k)
+			check(oddPairs((c.pairs()-e.pairs)/e.pairsSD), c.chiSquareTwoSidedP(c.chiSquareP()), c.equal)
+		}
+		for z := -5.0; z < 5; z += 1.0 / 16 {
+			check(oddEntropy(z), entropyP(n, e.entropy-z*e.entropySD), int(z))
+		}
+	}
+	for z := -5.0; z < 5; z += 1.0 / 64 {
+		require.GreaterOrEqual(t, odd(normalOdd, oddSteps*z*z)*twoSidedNormal(z), 1.0)
+	}
+	for x := 0.0; x < 60; x += 1.0 / 64 {
+		require.GreaterOrEqual(t, odd(planesOdd, x)*chiSquareTail(x, 8), 1.0)
+		require.GreaterOrEqual(t, odd(nibblesOdd, x)*chiSquareTail(x, 15), 1.0)
 	}
 }
 
