@@ -200,10 +200,18 @@ func (e *examined) likely(level float64) (ok bool, refused *side) {
 		}
 	}
 	if joined {
-		e.sample, ok = randomness.Likely(e.shown(), level)
-		return ok, nil
+		return e.shownLikely(e.shown(), level), nil
 	}
 	return true, nil
+}
+
+// shownLikely says whether the bytes whose figures are shown may be uniform, and keeps the figures, unless nobody wants them.
+func (e *examined) shownLikely(b []byte, level float64) (ok bool) {
+	if e.verdict {
+		return randomness.Passes(b, level)
+	}
+	e.sample, ok = randomness.Likely(b, level)
+	return ok
 }
 
 // sideLikely says whether one direction's bodies may be uniform, or are too few to tell. It keeps their figures if they are to be shown.
@@ -212,7 +220,7 @@ func (e *examined) sideLikely(s *side, level float64, shown bool) (ok bool) {
 		return e.framing || len(s.data) < minRandom
 	}
 	if shown {
-		e.sample, ok = randomness.Likely(s.body, level)
+		ok = e.shownLikely(s.body, level)
 	} else {
 		ok = randomness.Passes(s.body, level)
 	}

@@ -71,6 +71,7 @@ type examined struct {
 	disguise  *disguise
 	found     bool             // the bodies are random
 	sample    randomness.Stats // of the direction with more bytes to judge
+	uniform   bool             // all bytes may be
 	n         int              // bytes judged in both directions
 	raw       int              // of these bodies, with what repeats
 	least     int              // bytes that the search at hand needs
@@ -214,7 +215,7 @@ func (e *examined) disguised(c *Conversation) bool {
 		d := &disguises[i]
 		if h, ok := d.hides(e, c); ok {
 			if e.whole(); !e.verdict {
-				e.sample = e.weigh(e.shown())
+				e.sample, _ = e.weigh(e.shown())
 			}
 			e.sides[0].header, e.disguise, e.found = h, d, true
 			return true
@@ -226,7 +227,7 @@ func (e *examined) disguised(c *Conversation) bool {
 // all takes all bytes for the sample.
 func (e *examined) all() {
 	e.whole()
-	e.sample = e.weigh(e.shown())
+	e.sample, e.uniform = e.weigh(e.shown())
 	e.found = false
 }
 
@@ -239,18 +240,18 @@ func (e *examined) whole() {
 	e.n = len(e.sides[0].body) + len(e.sides[1].body)
 }
 
-// weigh is Judge, but that the likelihood is 0 where it is plainly too low to matter. If the verdict is all that is wanted, nothing more is said
-// then.
-func (e *examined) weigh(b []byte) randomness.Stats {
+// weigh says whether bytes may be uniform, and gives their figures, with a likelihood of 0 where it is plainly too low to matter. There are none
+// if the verdict is all that is wanted.
+func (e *examined) weigh(b []byte) (sample randomness.Stats, uniform bool) {
 	level := 1 - e.threshold
 	if !e.verdict {
-		return randomness.Weigh(b, level)
+		sample = randomness.Weigh(b, level)
+		return sample, sample.Likelihood >= level
 	}
 	if head := b[:min(len(b), excludedBy)]; level >= improbableLevel && improbable.Excludes(head) && (len(head) == len(b) || improbable.Excludes(b)) {
-		return randomness.Stats{}
+		return sample, false
 	}
-	sample, _ := randomness.Likely(b, level)
-	return sample
+	return sample, randomness.Passes(b, level)
 }
 
 // judge draws the conclusion.
@@ -263,7 +264,7 @@ func (e *examined) judge(c *Conversation) Judgement {
 		return e.judgeRandom(c)
 	case n < minStructured:
 		return Judgement{Verdict: Undetermined, Reasons: fewBytes, Sample: e.sample}
-	case e.sample.Likelihood >= 1-e.threshold:
+	case e.uniform:
 		return Judgement{Verdict: e.oneSided(), Confidence: confidence(n) / 2, Reasons: directionsDiffer, Sample: e.sample}
 	}
 	return Judgement{Verdict: Structured, Confidence: confidence(n), Reasons: binaryStructure, Sample: e.sample}
@@ -274,7 +275,10 @@ func (e *examined) judge(c *Conversation) Judgement {
 func (e *examined) oneSided() Verdict {
 	for i := range e.sides {
 		s := &e.sides[i]
-		if len(s.data) >= minRandom && e.weigh(s.body).Likelihood < 1-e.threshold {
+		if len(s.data) < minRandom {
+			continue
+		}
+		if _, uniform := e.weigh(s.body); !uniform {
 			return Structured
 		}
 	}

@@ -1,6 +1,7 @@
 package randomness
 
 import (
+	"encoding/binary"
 	"math"
 	"sort"
 	"sync/atomic"
@@ -27,18 +28,6 @@ const (
 
 var shares = [kinds]float64{highBytes: 1.0 / 2, zeroBytes: 1.0 / 256, lowBytes: 1.0 / 16, textBytes: 98.0 / 256}
 
-// kindsOf are the kinds that a byte is of, a bit each, 16 bits apart, so that one addition counts all.
-var kindsOf = func() (t [256]uint64) {
-	for b := range t {
-		for kind, is := range [kinds]bool{highBytes: b >= 0x80, zeroBytes: b == 0, lowBytes: b < 16, textBytes: isText(byte(b))} {
-			if is {
-				t[b] |= 1 << (16 * kind)
-			}
-		}
-	}
-	return t
-}()
-
 // Excludes says that the sample's likelihood is below the level; false says nothing. Samples shorter than MinSample are never excluded.
 func (e *Excluder) Excludes(sample []byte) bool {
 	sample = sample[:min(len(sample), MaxSample)]
@@ -51,29 +40,76 @@ func (e *Excluder) Excludes(sample []byte) bool {
 		of = boundsOf(n, e.level)
 		e.bounds[n].Store(of)
 	}
-	found := uint64(0)
-	for _, b := range sample {
-		found += kindsOf[b]
-	}
-	for kind := range of.least {
-		if k := int(found >> (16 * kind) & 0xffff); k < of.least[kind] || k > of.most[kind] {
-			return true
-		}
+	high, zero, low := fewKinds(sample)
+	if of.odd(highBytes, high) || of.odd(zeroBytes, zero) || of.odd(lowBytes, low) {
+		return true
 	}
 	var bytes [256]uint16
-	pairs := 0
+	pairs, text := 0, 0
 	for _, b := range sample {
 		pairs += int(bytes[b])
 		bytes[b]++
+		text += int(textBit[b])
 	}
-	return pairs > of.pairs
+	return of.odd(textBytes, text) || pairs > of.pairs
 }
+
+// fewKinds counts the bytes of the kinds that are cheap to tell: of those that are not, the high bit is set by an addition.
+func fewKinds(sample []byte) (high, zero, low int) {
+	const most = 255 // words, each of which adds up to one to each byte of a sum
+	const sevenBits = ones * 0x7f
+	for len(sample) >= 8 {
+		part := sample[:min(len(sample)&^7, 8*most)]
+		sample = sample[len(part):]
+		n := len(part)
+		var highs, others, larger uint64
+		for ; len(part) >= 8; part = part[8:] {
+			w := binary.LittleEndian.Uint64(part)
+			rest := w & sevenBits
+			highs += w >> 7 & ones
+			others += (rest + sevenBits | w) >> 7 & ones
+			larger += (rest + ones*0x70 | w) >> 7 & ones
+		}
+		high, zero, low = high+sumOfBytes(highs), zero+n-sumOfBytes(others), low+n-sumOfBytes(larger)
+	}
+	for _, b := range sample {
+		switch {
+		case b >= 0x80:
+			high++
+		case b < 0x10:
+			low++
+			if b == 0 {
+				zero++
+			}
+		}
+	}
+	return high, zero, low
+}
+
+// sumOfBytes sums up the eight bytes of a word.
+func sumOfBytes(w uint64) int {
+	const lanes = 0x00ff00ff00ff00ff
+	return int(sumOf(w&lanes + w>>8&lanes))
+}
+
+// textBit is 1 for isText.
+var textBit = func() (t [256]uint8) {
+	for b := range t {
+		if isText(byte(b)) {
+			t[b] = 1
+		}
+	}
+	return t
+}()
 
 // bounds are the counts and the number of equal pairs that do not exclude a sample.
 type bounds struct {
 	least, most [kinds]int
 	pairs       int
 }
+
+// odd says whether k bytes of a kind exclude a sample.
+func (b *bounds) odd(kind, k int) bool { return k < b.least[kind] || k > b.most[kind] }
 
 func boundsOf(n int, level float64) *bounds {
 	b, odd := new(bounds), oddness(n, level)

@@ -50,3 +50,36 @@ func TestExcludes(t *testing.T) {
 	require.True(t, excluders[1e-3].Excludes(bytes.Repeat([]byte("GET / HTTP/1.1\r\n"), 4)))
 	require.False(t, NewExcluder(1).Excludes(make([]byte, MinSample-1)))
 }
+
+// TestFewKinds compares with counting byte by byte.
+func TestFewKinds(t *testing.T) {
+	t.Parallel()
+	for n := 0; n <= MaxSample; n = n*9/8 + 1 {
+		sample := make([]byte, n)
+		_, _ = uniform("few kinds", n).Read(sample)
+		for range 3 {
+			high, zero, low := 0, 0, 0
+			for _, b := range sample {
+				if b >= 0x80 {
+					high++
+				}
+				if b == 0 {
+					zero++
+				}
+				if b < 16 {
+					low++
+				}
+			}
+			gotHigh, gotZero, gotLow := fewKinds(sample)
+			require.Equal(t, []int{high, zero, low}, []int{gotHigh, gotZero, gotLow}, n)
+			for i := range sample {
+				sample[i] &= byte(i * n)
+			}
+		}
+	}
+	for _, b := range []byte{0, 1, 0x0f, 0x10, 0x7f, 0x80, 0xff} {
+		high, zero, low := fewKinds(bytes.Repeat([]byte{b}, MaxSample))
+		require.Equal(t, []bool{b >= 0x80, b == 0, b < 16}, []bool{high == MaxSample, zero == MaxSample, low == MaxSample}, b)
+		require.Equal(t, []bool{b < 0x80, b != 0, b >= 16}, []bool{high == 0, zero == 0, low == 0}, b)
+	}
+}

@@ -18,7 +18,10 @@ func runs(sample []byte) order {
 	return order{transitions: transitions(sample), printableRun: printableRun(sample), equalRun: equalRun(sample)}
 }
 
-// printableWord says whether eight bytes in 0x20..0x7e are next to each other, at a multiple of eight: where none are, no run is longer than 14.
+// withoutWord is the longest run of printable bytes where there is no printableWord.
+const withoutWord = 14
+
+// printableWord says whether eight bytes in 0x20..0x7e are next to each other, at a multiple of eight.
 func printableWord(sample []byte) bool {
 	for rest := sample; len(rest) >= 8; rest = rest[8:] {
 		if w := binary.LittleEndian.Uint64(rest); w&high == 0 && printables(w) == high {
@@ -243,9 +246,11 @@ func neighbours(sample []byte) (total int, products [2]int) {
 
 // repeatsP tests how often three bytes in a row have occurred before: among n uniform bytes about as often as there are pairs
 // of places, over 2^24, and Poisson distributed.
-func repeatsP(sample []byte) float64 {
-	places := float64(len(sample) - 2)
-	return poissonTail(repeats(sample), places*(places-1)/2/(1<<24))
+func repeatsP(sample []byte) float64 { return repeatsTail(len(sample), repeats(sample)) }
+
+func repeatsTail(n, k int) float64 {
+	places := float64(n - 2)
+	return poissonTail(k, places*(places-1)/2/(1<<24))
 }
 
 // repeats counts the places where the next three bytes have occurred before, as far as a table of the last three by hash

@@ -2,7 +2,7 @@ package randomness
 
 import "math"
 
-// Passes is Judge(sample).Likelihood >= level, most times without any p-value: where bounds of them all suffice.
+// Passes is Judge(sample).Likelihood >= level, most times by bounds of nearly all p-values, and from no more of them than it takes.
 func Passes(sample []byte, level float64) bool {
 	sample = sample[:min(len(sample), MaxSample)]
 	if len(sample) < MinSample {
@@ -10,57 +10,114 @@ func Passes(sample []byte, level float64) bool {
 	}
 	var c counts
 	c.count(sample)
-	if level <= excludable {
-		if c.plain(sample, plainBelow*tests/combinedAbove(c.n, level)) {
-			return true
-		}
-		if c.excludes(level) {
-			return false
-		}
+	if passes, decided := c.decide(sample, level); decided {
+		return passes
 	}
 	s := c.figures()
 	return c.likelihood(sample, &s, level) >= level
 }
 
-// excludable is a level so low that one odd count rules it out.
-const excludable = 1e-2
+// A weighing sums up the inverse p-values of unlikelihood, or upper bounds of those that are low.
+type weighing struct {
+	few  float64 // a bound up to that is as good as the value
+	sum  float64 // of all, at most
+	sure float64 // of those that were computed
+}
 
-// plainBelow keeps bounds away from where rounding decides.
+// low takes a bound, if that is low.
+func (w *weighing) low(bound float64) bool {
+	if bound > w.few {
+		return false
+	}
+	w.sum += bound
+	return true
+}
+
+func (w *weighing) p(p float64) {
+	x := inverse(p)
+	w.sum += x
+	w.sure += x
+}
+
+func (w *weighing) binomial(n, k int, p float64) {
+	if !w.low(oddBinomial(n, k, p)) {
+		w.p(twoSidedBinomial(n, k, p))
+	}
+}
+
+func (w *weighing) chiSquare(table []float64, x float64, freedom int) {
+	if !w.low(odd(table, x)) {
+		w.p(chiSquareTail(x, freedom))
+	}
+}
+
+// plainBelow keeps sums away from where rounding decides.
 const plainBelow = 0.999
 
-// plain says that unlikelihood is at most enough, by bounds of all inverse p-values; false says nothing.
-func (c *counts) plain(sample []byte, enough float64) bool {
+// decide says whether a sample passes, if that needs no exact sum of all inverse p-values. What is cheap to compute comes first.
+func (c *counts) decide(sample []byte, level float64) (passes, decided bool) {
 	n, e := c.n, expected(c.n)
+	enough, tooMuch := plainBelow*tests/combinedAbove(n, level), tests/combinedBelow(n, level)/plainBelow
+	w := weighing{few: enough / tests}
 	ones := 0
 	for _, k := range c.planes {
 		ones += k
 	}
-	sum := oddBinomial(8*n, ones, 0.5) + oddBinomial(n, c.planes[7], 0.5) + oddBinomial(n, c.text, 98.0/256) + oddBinomial(n, c.low(), 1.0/16) +
-		oddZeros(n, int(c.bytes[0])) + oddPairs((c.pairs()-e.pairs)/e.pairsSD) +
-		odd(planesOdd, c.planesChiSquare()) + odd(nibblesOdd, c.nibbles[0].chiSquare(n)) + odd(nibblesOdd, c.nibbles[1].chiSquare(n))
-	if sum > enough {
-		return false
+	w.binomial(8*n, ones, 0.5)
+	w.binomial(n, c.planes[7], 0.5)
+	w.binomial(n, c.text, 98.0/256)
+	w.binomial(n, c.low(), 1.0/16)
+	if zeros := int(c.bytes[0]); !w.low(oddZeros(n, zeros)) {
+		w.p(binomialTail(n, zeros, 1.0/256))
 	}
-	sum += oddBinomial(8*n-1, transitions(sample), 0.5) + oddEntropy((e.entropy-c.entropy())/e.entropySD)
+	if w.sure > tooMuch {
+		return false, true
+	}
+	w.chiSquare(planesOdd, c.planesChiSquare(), 8)
+	w.chiSquare(nibblesOdd, c.nibbles[0].chiSquare(n), 15)
+	w.chiSquare(nibblesOdd, c.nibbles[1].chiSquare(n), 15)
+	if !w.low(oddPairs((c.pairs() - e.pairs) / e.pairsSD)) {
+		w.p(c.chiSquareTwoSidedP(c.chiSquareP()))
+	}
+	if w.sure > tooMuch {
+		return false, true
+	}
+	if entropy := c.entropy(); !w.low(oddEntropy((e.entropy - entropy) / e.entropySD)) {
+		w.p(entropyP(n, entropy))
+	}
+	w.order(sample, tooMuch)
+	return w.sum <= enough, w.sum <= enough || w.sure > tooMuch
+}
+
+// order adds what the order of the sample's bytes yields, as long as that is not too much.
+func (w *weighing) order(sample []byte, tooMuch float64) {
+	n := len(sample)
+	w.binomial(8*n-1, transitions(sample), 0.5)
+	if printableWord(sample) || !w.low(oddRun(n, withoutWord, printable)) {
+		if run := printableRun(sample); !w.low(oddRun(n, run, printable)) {
+			w.p(longestRunTail(n, run, printable))
+		}
+	}
+	if w.sure > tooMuch {
+		return
+	}
 	for _, z := range serialCorrelations(sample) {
-		sum += odd(normalOdd, oddSteps*z*z)
+		if !w.low(odd(normalOdd, oddSteps*z*z)) {
+			w.p(twoSidedNormal(z))
+		}
 	}
-	if sum > enough {
-		return false
-	}
-	run := oddRun(n, 14, printable)
-	if sum+run > enough/2 || printableWord(sample) {
-		run = oddRun(n, printableRun(sample), printable)
-	}
-	if sum += run; sum > enough {
-		return false
+	if w.sure > tooMuch {
+		return
 	}
 	again := repeats(sample)
-	equal := oddRun(n-1, again+2, 1.0/256) // of four equal bytes, the last three are a repeat
-	if sum+equal > enough/2 {
-		equal = oddRun(n-1, equalRun(sample)-1, 1.0/256)
+	if !w.low(oddRepeats(n, again)) {
+		w.p(repeatsTail(n, again))
 	}
-	return sum+equal+oddRepeats(n, again) <= enough
+	if !w.low(oddRun(n-1, again+2, 1.0/256)) { // of four equal bytes, the last three are a repeat
+		if run := equalRun(sample); !w.low(oddRun(n-1, run-1, 1.0/256)) {
+			w.p(equalRunTail(n, run))
+		}
+	}
 }
 
 // normalOdd are upper bounds of a two-sided p-value's inverse by oddSteps times the squared number of standard deviations, planesOdd and

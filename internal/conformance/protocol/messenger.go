@@ -2,9 +2,9 @@ package protocol
 
 import (
 	"crypto/aes"
-	"crypto/cipher"
 	"encoding/binary"
 	"math/big"
+	"math/bits"
 
 	"github.com/cipherlens/cipherlens/internal/conformance"
 )
@@ -67,9 +67,13 @@ func telegram(v *view) bool {
 	if err != nil {
 		return false
 	}
-	var plain [64]byte
-	cipher.NewCTR(block, head[40:56]).XORKeyStream(plain[:], head)
-	switch binary.BigEndian.Uint32(plain[56:]) {
+	// The key stream's fourth block is the counter, three on, encrypted.
+	var stream [aes.BlockSize]byte
+	low, carry := bits.Add64(binary.BigEndian.Uint64(head[48:]), 3, 0)
+	binary.BigEndian.PutUint64(stream[:], binary.BigEndian.Uint64(head[40:])+carry)
+	binary.BigEndian.PutUint64(stream[8:], low)
+	block.Encrypt(stream[:], stream[:])
+	switch binary.BigEndian.Uint32(head[56:]) ^ binary.BigEndian.Uint32(stream[8:]) {
 	case 0xefefefef, 0xeeeeeeee, 0xdddddddd:
 		return true
 	}

@@ -14,8 +14,9 @@ import (
 
 // obfuscated makes the first 64 bytes of MTProto's obfuscated transport, as its specification says: random, the inner transport's tag at
 // 56, and from there on encrypted with the key and counter before it.
-func obfuscated(g randomly, tag string) []byte {
-	head := g.bytes(64)
+func obfuscated(g randomly, tag string) []byte { return obfuscatedFrom(g.bytes(64), tag) }
+
+func obfuscatedFrom(head []byte, tag string) []byte {
 	copy(head[56:], tag)
 	block, err := aes.NewCipher(head[8:40])
 	if err != nil {
@@ -40,6 +41,8 @@ func TestName(t *testing.T) {
 	}{
 		{"telegram", obfuscated(g, "\xee\xee\xee\xee")},
 		{"telegram", obfuscated(g, "\xef\xef\xef\xef")},
+		{"telegram", obfuscatedFrom(append(g.bytes(48), bytes.Repeat([]byte{0xff}, 16)...), "\xdd\xdd\xdd\xdd")}, // a counter that carries
+		{"telegram", obfuscatedFrom(bytes.Repeat([]byte{0xff}, 64), "\xdd\xdd\xdd\xdd")},
 		{"", obfuscated(g, "\xef\xee\xef\xee")},
 		{"whatsapp", append([]byte("WA\x06\x03\x00\x00\x24\x12\x22\x0a\x20"), g.bytes(32)...)},
 		{"whatsapp", append([]byte("ED\x00\x01\x00\x00\x04\x08\x08\x0b\x02WA\x06\x03\x00\x00\x24\x12\x22\x0a\x20"), g.bytes(32)...)},
