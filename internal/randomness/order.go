@@ -21,14 +21,20 @@ func runs(sample []byte) order {
 // withoutWord is the longest run of printable bytes where there is no printableWord.
 const withoutWord = 14
 
-// printableWord says whether eight bytes in 0x20..0x7e are next to each other, at a multiple of eight.
-func printableWord(sample []byte) bool {
-	for rest := sample; len(rest) >= 8; rest = rest[8:] {
-		if w := binary.LittleEndian.Uint64(rest); w&high == 0 && printables(w) == high {
-			return true
+// glance is transitions, and whether eight bytes in 0x20..0x7e are next to each other, at a multiple of eight.
+func glance(sample []byte) (changes int, printableWord bool) {
+	rest := sample
+	for ; len(rest) >= 9; rest = rest[8:] {
+		w := binary.BigEndian.Uint64(rest)
+		changes += bits.OnesCount64(w ^ (w<<1 | uint64(rest[8]>>7)))
+		if w&high == 0 && printables(w) == high {
+			printableWord = true
 		}
 	}
-	return false
+	if len(rest) == 8 && printables(binary.BigEndian.Uint64(rest)) == high {
+		printableWord = true
+	}
+	return changes + transitions(rest), printableWord
 }
 
 const ones, high = 0x0101010101010101, 0x8080808080808080
