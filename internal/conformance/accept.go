@@ -147,7 +147,7 @@ func (e *examined) tooUneven() bool {
 	if len(a) == 0 || len(b) == 0 {
 		fewest = fewestOne()
 	}
-	return len(a)+len(b) <= math.MaxUint16 && !fewest.In(a, b)
+	return !fewest.In(a, b)
 }
 
 // clearDatagrams says whether datagrams are no ciphertext even behind the longest header that they may have.

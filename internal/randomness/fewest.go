@@ -39,28 +39,27 @@ func (e *Excluder) FewestOfTwo(n int) Fewest {
 	return f
 }
 
-// In says whether the data have as many bytes of each kind. They may be at most 65535 bytes.
+// In says whether the data have as many bytes of each kind that is cheap to tell.
 func (f *Fewest) In(data ...[]byte) bool {
 	const step = 64
-	n, found := 0, uint64(0)
+	n, found := 0, [kinds]int{}
 	for _, b := range data {
 		for len(b) > 0 {
 			some := b[:min(len(b), step)]
-			for _, c := range some {
-				found += kindsOf[c]
-			}
+			high, zero, low := fewKinds(some)
 			n, b = n+len(some), b[len(some):]
-			if f.reached(n, found) {
+			found[highBytes], found[zeroBytes], found[lowBytes] = found[highBytes]+high, found[zeroBytes]+zero, found[lowBytes]+low
+			if f.reached(n, &found) {
 				return true
 			}
 		}
 	}
-	return f.reached(n, found)
+	return f.reached(n, &found)
 }
 
-func (f *Fewest) reached(n int, found uint64) bool {
-	for kind, with := range f.with {
-		if k := int(found >> (16 * kind) & 0xffff); k < with || n-k < f.without[kind] {
+func (f *Fewest) reached(n int, found *[kinds]int) bool {
+	for kind, k := range found[:textBytes] {
+		if k < f.with[kind] || n-k < f.without[kind] {
 			return false
 		}
 	}
