@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"math"
+	"sync"
 
 	"github.com/cipherlens/cipherlens/internal/randomness"
 )
@@ -127,6 +128,26 @@ func (e *examined) unsearched() bool {
 func (e *examined) tooFew() bool {
 	n := len(e.sides[0].data) + len(e.sides[1].data)
 	return n < minRandom || e.datagrams && n < leastDatagrams
+}
+
+// fewestOne and fewestTwo are how many bytes of each kind datagrams have that are accepted, where one or both directions have any: whatever is
+// left out of them, leastDatagrams stay, of which improbable excludes none.
+var (
+	fewestOne = sync.OnceValue(func() *randomness.Fewest { f := improbable.Fewest(leastDatagrams); return &f })
+	fewestTwo = sync.OnceValue(func() *randomness.Fewest { f := improbable.FewestOfTwo(leastDatagrams); return &f })
+)
+
+// tooUneven says whether datagrams have too few bytes of some kind for any part of them to be accepted.
+func (e *examined) tooUneven() bool {
+	a, b := e.sides[0].data, e.sides[1].data
+	if !e.datagrams || 1-e.threshold < improbableLevel {
+		return false
+	}
+	fewest := fewestTwo()
+	if len(a) == 0 || len(b) == 0 {
+		fewest = fewestOne()
+	}
+	return !fewest.In(a, b)
 }
 
 // clearDatagrams says whether datagrams are no ciphertext even behind the longest header that they may have.

@@ -140,7 +140,7 @@ func (e *examined) examine(c *Conversation, o Options) {
 	if e.format = e.findCompressed(); e.format != nil || e.disguised(c) {
 		return
 	}
-	if e.tooFew() || e.clearDatagrams() {
+	if e.tooFew() || e.clearDatagrams() || e.tooUneven() {
 		e.all()
 		return
 	}
