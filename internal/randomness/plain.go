@@ -85,14 +85,14 @@ func (c *counts) decide(sample []byte, level float64) (passes, decided bool) {
 	if entropy := c.entropy(); !w.low(oddEntropy((e.entropy - entropy) / e.entropySD)) {
 		w.p(entropyP(n, entropy))
 	}
-	w.order(sample, enough/2, tooMuch)
+	w.order(c, sample, enough/2, tooMuch)
 	return w.sum <= enough, w.sum <= enough || w.sure > tooMuch
 }
 
 // order adds what the order of the sample's bytes yields, as long as that is not too much. The bound of printable bytes in a row may be as high
 // as all others together, since it saves the search for the longest run.
-func (w *weighing) order(sample []byte, half, tooMuch float64) {
-	n := len(sample)
+func (w *weighing) order(c *counts, sample []byte, half, tooMuch float64) {
+	n := c.n
 	transitions, printableWord := glance(sample)
 	w.binomial(8*n-1, transitions, 0.5)
 	if run := oddRun(n, withoutWord, printable); run <= half && !printableWord {
@@ -103,7 +103,7 @@ func (w *weighing) order(sample []byte, half, tooMuch float64) {
 	if w.sure > tooMuch {
 		return
 	}
-	for _, z := range serialCorrelations(sample) {
+	for _, z := range c.serialCorrelations(sample) {
 		if !w.low(odd(normalOdd, oddSteps*z*z)) {
 			w.p(twoSidedNormal(z))
 		}
