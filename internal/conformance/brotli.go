@@ -50,14 +50,22 @@ func (e *examined) allBeginBrotli(halves ...[][]byte) bool {
 // where too few are left.
 func (e *examined) beginBrotliAt(at int, halves [][][]byte) bool {
 	const few = 2
+	most := 0
+	for _, all := range halves {
+		most += min(len(all), mostBrotli)
+	}
 	number, other := 0, 0
 	for _, all := range halves {
 		for _, m := range all[:min(len(all), mostBrotli)] {
-			if len(m) >= at+minCompressed {
-				number++
-				if brotliBlock(binary.LittleEndian.Uint64(m[at:])) == 0 {
-					other++
-				}
+			if len(m) < at+minCompressed {
+				continue
+			}
+			number++
+			if brotliBlock(binary.LittleEndian.Uint64(m[at:])) > 0 {
+				continue
+			}
+			if other++; 2*other > most-other {
+				return false
 			}
 		}
 	}

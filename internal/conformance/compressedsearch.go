@@ -32,7 +32,7 @@ func compressedBehind(b []byte) *format {
 // compressedAt are the places in a message, a bit each, where a compressed format may begin: hardly any where bytes are random. All
 // places are looked at alike, as a branch that depends on random bytes costs more than the look.
 func compressedAt(m []byte) uint64 {
-	var found, fixed, dynamic uint64
+	var found, fixed, single, dynamic uint64
 	last := min(maxSearched, len(m)-minCompressed)
 	for h := last; h >= 0; h-- {
 		b := m[h : h+5 : h+5]
@@ -41,7 +41,11 @@ func compressedAt(m []byte) uint64 {
 			here = 1
 		}
 		found = found<<1 | here
-		fixed, dynamic = fixed<<1|uint64(first>>fixedFirst&1), dynamic<<1|uint64(first>>dynamicFirst)
+		fixed, single = fixed<<1|uint64(first>>fixedFirst&1), single<<1|uint64(first>>singleFirst&1)
+		dynamic = dynamic<<1 | uint64(first>>dynamicFirst)
+	}
+	if len(m) >= longDeflate || endsFixed(m) {
+		fixed |= single
 	}
 	if places := len(m) - minDeflate + 1; places <= last {
 		begun := uint64(1)<<max(places, 0) - 1
@@ -63,8 +67,8 @@ func compressedAt(m []byte) uint64 {
 }
 
 // firstBytes, secondBytes and fifthBytes are the formats that a byte at these places allows, a bit each, but for bare streams. Of firstBytes,
-// two more bits tell which block such a stream begins with: one with the fixed codes, of which the first symbol must not be a copy, or one with
-// codes of its own, of which there must not be too many.
+// three more bits tell which block such a stream begins with: one with the fixed codes, of which the first symbol must not be a copy, the same as
+// the only block, or one with codes of its own, of which there must not be too many.
 var firstBytes, secondBytes, fifthBytes = func() (first, second, fifth [256]uint32) {
 	for b := range 256 {
 		is := string([]byte{byte(b)})
@@ -86,7 +90,7 @@ var firstBytes, secondBytes, fifthBytes = func() (first, second, fifth [256]uint
 		case fixedBlock:
 			for more := range 16 {
 				if fixedSymbols[b>>3|more<<5].value <= 256 {
-					first[b] |= 1 << fixedFirst
+					first[b] |= 1 << (fixedFirst - b&1)
 				}
 			}
 		case dynamicBlock:
@@ -99,7 +103,18 @@ var firstBytes, secondBytes, fifthBytes = func() (first, second, fifth [256]uint
 }()
 
 // Bits of firstBytes.
-const fixedFirst, dynamicFirst = 30, 31
+const singleFirst, fixedFirst, dynamicFirst = 29, 30, 31
+
+// endsFixed says whether a message may end with a block with the fixed codes: its last symbol is seven zeros, of which the last is in the last byte.
+func endsFixed(m []byte) bool {
+	if len(m) < 2 {
+		return false
+	}
+	zeros := ^binary.LittleEndian.Uint16(m[len(m)-2:]) >> 2
+	zeros &= zeros >> 1
+	zeros &= zeros >> 2
+	return zeros&(zeros>>3) != 0
+}
 
 // fixedFails says of the first bytes of a stream that begins with a block with the fixed codes, minDeflate or more, that it surely ends before
 // they do, or is none: its first copy reaches back beyond its start.

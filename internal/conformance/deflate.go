@@ -25,14 +25,16 @@ var deflateFirst = func() string {
 // minDeflate is how many bytes of a bare stream say something, at least.
 const minDeflate = 24
 
+// longDeflate is how many bytes of a bare stream say enough where it does not end with the message.
+const longDeflate = 256
+
 // isDeflate wants a bare stream that ends where the message ends, or goes on for long. What follows from very few bytes says nothing.
 func isDeflate(b []byte) bool {
-	const part = 256
-	if len(b) < minDeflate || !blocksBegin(b, len(b) < part) {
+	if len(b) < minDeflate || !blocksBegin(b, len(b) < longDeflate) {
 		return false
 	}
 	used, _, _, err := inflate(b)
-	return err == nil && used == len(b) || errors.Is(err, io.ErrUnexpectedEOF) && len(b) >= part
+	return err == nil && used == len(b) || errors.Is(err, io.ErrUnexpectedEOF) && len(b) >= longDeflate
 }
 
 // blocksBegin looks at the stream's first symbols: false where inflate fails in them, or ends before b does. That is so for nearly all

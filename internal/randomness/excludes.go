@@ -193,8 +193,9 @@ func (r *calibrationRow) below(level float64) float64 {
 	return p
 }
 
-// above is below, rounded up.
+// above is below, rounded up. A level that is above a tabulated one by a rounding error is taken for that.
 func (r *calibrationRow) above(level float64) float64 {
+	level *= 1 - 1e-9
 	if level <= levels[0] {
 		return r.quantiles[0] * level / levels[0]
 	}

@@ -21,14 +21,20 @@ func runs(sample []byte) order {
 // withoutWord is the longest run of printable bytes where there is no printableWord.
 const withoutWord = 14
 
-// printableWord says whether eight bytes in 0x20..0x7e are next to each other, at a multiple of eight.
-func printableWord(sample []byte) bool {
-	for rest := sample; len(rest) >= 8; rest = rest[8:] {
-		if w := binary.LittleEndian.Uint64(rest); w&high == 0 && printables(w) == high {
-			return true
+// glance is transitions, and whether eight bytes in 0x20..0x7e are next to each other, at a multiple of eight.
+func glance(sample []byte) (changes int, printableWord bool) {
+	rest := sample
+	for ; len(rest) >= 9; rest = rest[8:] {
+		w := binary.BigEndian.Uint64(rest)
+		changes += bits.OnesCount64(w ^ (w<<1 | uint64(rest[8]>>7)))
+		if w&high == 0 && printables(w) == high {
+			printableWord = true
 		}
 	}
-	return false
+	if len(rest) == 8 && printables(binary.BigEndian.Uint64(rest)) == high {
+		printableWord = true
+	}
+	return changes + transitions(rest), printableWord
 }
 
 const ones, high = 0x0101010101010101, 0x8080808080808080
@@ -194,12 +200,12 @@ func transitions(sample []byte) int {
 
 // serialCorrelations are, at lags 1 and 2, the standardised sums of products of bytes that far apart (Knuth, TAOCP 2, 3.3.2 K). The mean
 // 127.5 and variance 5461.25 of a uniform byte are known, hence mean 0 and variance 1 are exact.
-func serialCorrelations(sample []byte) (z [2]float64) {
-	n := len(sample)
+func (c *counts) serialCorrelations(sample []byte) (z [2]float64) {
+	n := c.n
 	if n <= len(z) {
 		return z
 	}
-	total, products := neighbours(sample)
+	total, products := c.total(), neighbours(sample)
 	for i := range z {
 		lag := i + 1
 		pairs, both := n-lag, 2*total // both: the sum of all first and all second bytes of the pairs
@@ -213,35 +219,27 @@ func serialCorrelations(sample []byte) (z [2]float64) {
 	return z
 }
 
-// neighbours gives the sum of a sample's bytes, and of the products of those one and two apart.
+// neighbours gives the sums of the products of a sample's bytes one and two apart.
 //
 // Of the bytes s0..s9 at a place, s1(s0+s2) + s3(s2+s4) + s5(s4+s6) + s7(s6+s8) are eight products at lag 1, and s2(s0+s4) + s3(s1+s5) +
 // s6(s4+s8) + s7(s5+s9) eight at lag 2. Those come in twos from a multiplication of two numbers in the halves of a word each: the upper half
 // of (x + y<<32)(v + u<<32) is xu + yv. Neither half ever overflows: MaxSample products of two bytes are below 1<<28.
-func neighbours(sample []byte) (total int, products [2]int) {
-	const lanes = 0x000000ff000000ff
-	at, sums, lag1, lag2 := 0, uint64(0), uint64(0), uint64(0)
-	for rest := sample; len(rest) >= 12; rest = rest[8:] {
-		w, later := binary.LittleEndian.Uint64(rest), binary.LittleEndian.Uint64(rest[4:])
-		s04, s15, s26, s37 := w&lanes, w>>8&lanes, w>>16&lanes, w>>24&lanes
-		s48, s59 := later&lanes, later>>8&lanes
-		s73, even := bits.RotateLeft64(s37, 32), s04+s26
-		lag1 += bits.RotateLeft64(s15, 32)*even + s73*(s26+s48)
-		lag2 += bits.RotateLeft64(s26, 32)*(s04+s48) + s73*(s15+s59)
-		sums += even + s15 + s37
-		at += 8
-	}
-	total, products = int(sums>>32+sums&(1<<32-1)), [2]int{int(lag1 >> 32), int(lag2 >> 32)}
-	for ; at < len(sample); at++ {
-		x := int(sample[at])
-		total += x
-		for i := range products {
-			if next := at + i + 1; next < len(sample) {
-				products[i] += x * int(sample[next])
-			}
+func neighbours(sample []byte) (products [2]int) {
+	const step, lanes = 13, 0x000000ff000000ff
+	lag1, lag2 := uint64(0), uint64(0)
+	var last [8 + step]byte // what is left, and zeros
+	for _, rest := range [2][]byte{sample, last[:]} {
+		for ; len(rest) >= step; rest = rest[8:] {
+			s04, s15 := binary.LittleEndian.Uint64(rest)&lanes, binary.LittleEndian.Uint64(rest[1:])&lanes
+			s26, s37 := binary.LittleEndian.Uint64(rest[2:])&lanes, binary.LittleEndian.Uint64(rest[3:])&lanes
+			s48, s59 := binary.LittleEndian.Uint64(rest[4:])&lanes, binary.LittleEndian.Uint64(rest[5:])&lanes
+			s73 := bits.RotateLeft64(s37, 32)
+			lag1 += bits.RotateLeft64(s15, 32)*(s04+s26) + s73*(s26+s48)
+			lag2 += bits.RotateLeft64(s26, 32)*(s04+s48) + s73*(s15+s59)
 		}
+		copy(last[:], rest)
 	}
-	return total, products
+	return [2]int{int(lag1 >> 32), int(lag2 >> 32)}
 }
 
 // repeatsP tests how often three bytes in a row have occurred before: among n uniform bytes about as often as there are pairs

@@ -29,9 +29,10 @@ func TestOrder(t *testing.T) {
 				}
 			}
 		}
-		sum, lags := neighbours(sample)
-		require.Equal(t, total, sum)
-		require.Equal(t, products, lags)
+		var c counts
+		c.count(sample)
+		require.Equal(t, total, c.total())
+		require.Equal(t, products, neighbours(sample))
 		require.Equal(t, changes, transitions(sample))
 		require.Equal(t, plainRepeats(sample), repeats(sample))
 	}

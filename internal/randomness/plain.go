@@ -58,7 +58,7 @@ const plainBelow = 0.999
 func (c *counts) decide(sample []byte, level float64) (passes, decided bool) {
 	n, e := c.n, expected(c.n)
 	enough, tooMuch := plainBelow*tests/combinedAbove(n, level), tests/combinedBelow(n, level)/plainBelow
-	w := weighing{few: enough / tests}
+	w := weighing{few: enough / (2 * tests)}
 	ones := 0
 	for _, k := range c.planes {
 		ones += k
@@ -85,23 +85,25 @@ func (c *counts) decide(sample []byte, level float64) (passes, decided bool) {
 	if entropy := c.entropy(); !w.low(oddEntropy((e.entropy - entropy) / e.entropySD)) {
 		w.p(entropyP(n, entropy))
 	}
-	w.order(sample, tooMuch)
+	w.order(c, sample, enough/2, tooMuch)
 	return w.sum <= enough, w.sum <= enough || w.sure > tooMuch
 }
 
-// order adds what the order of the sample's bytes yields, as long as that is not too much.
-func (w *weighing) order(sample []byte, tooMuch float64) {
-	n := len(sample)
-	w.binomial(8*n-1, transitions(sample), 0.5)
-	if printableWord(sample) || !w.low(oddRun(n, withoutWord, printable)) {
-		if run := printableRun(sample); !w.low(oddRun(n, run, printable)) {
-			w.p(longestRunTail(n, run, printable))
-		}
+// order adds what the order of the sample's bytes yields, as long as that is not too much. The bound of printable bytes in a row may be as high
+// as all others together, since it saves the search for the longest run.
+func (w *weighing) order(c *counts, sample []byte, half, tooMuch float64) {
+	n := c.n
+	transitions, printableWord := glance(sample)
+	w.binomial(8*n-1, transitions, 0.5)
+	if run := oddRun(n, withoutWord, printable); run <= half && !printableWord {
+		w.sum += run
+	} else if run := printableRun(sample); !w.low(oddRun(n, run, printable)) {
+		w.p(longestRunTail(n, run, printable))
 	}
 	if w.sure > tooMuch {
 		return
 	}
-	for _, z := range serialCorrelations(sample) {
+	for _, z := range c.serialCorrelations(sample) {
 		if !w.low(odd(normalOdd, oddSteps*z*z)) {
 			w.p(twoSidedNormal(z))
 		}

@@ -35,7 +35,9 @@ func TestPasses(t *testing.T) {
 		var c counts
 		c.count(sample)
 		o := runs(sample)
-		require.True(t, o.printableRun <= withoutWord || printableWord(sample), "%x", sample)
+		changes, printableWord := glance(sample)
+		require.Equal(t, o.transitions, changes)
+		require.True(t, o.printableRun <= withoutWord || printableWord, "%x", sample)
 		require.LessOrEqual(t, o.equalRun, repeats(sample)+3, "%x", sample)
 		if spoil > 0 {
 			continue
@@ -57,8 +59,9 @@ func TestPasses(t *testing.T) {
 // TestCombinedAbove: it gives the level that was asked for, or a higher one.
 func TestCombinedAbove(t *testing.T) {
 	t.Parallel()
+	threshold := 0.999 // conformance.DefaultThreshold
 	for n := MinSample; n <= MaxSample; n++ {
-		for _, level := range []float64{1e-9, 1e-4, 0.0015, 1e-2, 0.3} {
+		for _, level := range []float64{1e-9, 1e-4, 1 - threshold, 0.0015, 1e-2, 0.3} {
 			require.GreaterOrEqual(t, calibrated(n, combinedAbove(n, level)/plainBelow), level, n)
 		}
 	}

@@ -113,6 +113,14 @@ func (c *counts) tally(sample []byte) {
 	}
 }
 
+// total is the sum of all bytes.
+func (c *counts) total() (sum int) {
+	for i, k := range c.planes {
+		sum += k << i
+	}
+	return sum
+}
+
 // low is the number of bytes below 16.
 func (c *counts) low() int { return c.nibbles[1][0] }
 
@@ -147,7 +155,7 @@ func (c *counts) unlikelihood(sample []byte, s *Stats, enough float64) float64 {
 	if sum > enough {
 		return sum
 	}
-	serial := serialCorrelations(sample)
+	serial := c.serialCorrelations(sample)
 	if sum += inverse(twoSidedNormal(serial[0]), twoSidedNormal(serial[1])); sum > enough {
 		return sum
 	}

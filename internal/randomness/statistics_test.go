@@ -97,7 +97,7 @@ func TestMoments(t *testing.T) {
 			pairs += x
 			pairs2 += x * x
 			pairs3 += x * x * x
-			z := serialCorrelations(sample)[0]
+			z := c.serialCorrelations(sample)[0]
 			serial2 += z * z
 		}
 		root := math.Sqrt(samples)
