@@ -95,7 +95,7 @@ type side struct {
 	whole    [][]byte // messages as they came
 	messages [][]byte // distinct ones
 	carried  carried
-	first    carried   // the first message alone
+	first    carried // the first message alone
 	framed   framed
 	repeats  repeating // blocks of the messages
 	header   int       // clear bytes before the body
