@@ -94,22 +94,22 @@ func (s *side) refuse() {
 // with what repeats.
 func (e *examined) hopeless() bool {
 	e.mixed = false
-	for i := range e.sides {
-		s := &e.sides[i]
-		head := join(s.rest, e.head[:0])
-		if !improbable.Excludes(head) {
-			continue
-		}
-		if s.repeats != no {
-			if left := unrepeated(s.rest, e.head[:0], &e.seen); len(left) < len(head) && !improbable.Excludes(left) {
-				e.mixed = true
-				continue
-			}
-		}
-		s.refuse()
-		return true
+	return e.hopelessSide(&e.sides[0]) || e.hopelessSide(&e.sides[1])
+}
+
+func (e *examined) hopelessSide(s *side) bool {
+	head := join(s.rest, e.head[:0])
+	if !improbable.Excludes(head) {
+		return false
 	}
-	return false
+	if s.repeats != no {
+		if left := unrepeated(s.rest, e.head[:0], &e.seen); len(left) < len(head) && !improbable.Excludes(left) {
+			e.mixed = true
+			return false
+		}
+	}
+	s.refuse()
+	return true
 }
 
 // unsearched joins the bodies as they are, if no direction was searched for repeats.

@@ -135,17 +135,18 @@ func (e *examined) encodedRandom(even bool) bool {
 	if len(a.data) == 0 || len(b.data) == 0 {
 		e.least = lonelyEncoded
 	}
-	if len(a.data)+len(b.data) < e.least || e.onlyDigests() || e.findCompressed() != nil {
+	all := [2][][]byte{a.messages, b.messages}
+	header := [2]int{uuids(all[0]), uuids(all[1])}
+	if len(a.data)+len(b.data) < e.least || !even && header == [2]int{} || e.onlyDigests() || e.findCompressed() != nil {
 		return false
 	}
 	if even && e.random(0, 0) {
 		return true
 	}
-	all := [2][][]byte{a.messages, b.messages}
-	if header := [2]int{uuids(all[0]), uuids(all[1])}; header != [2]int{} && e.accept(all, header, 1-e.threshold) {
+	if header != [2]int{} && e.accept(all, header, 1-e.threshold) {
 		return true
 	}
-	header := [2]int{clearHeader(all[0]), clearHeader(all[1])}
+	header = [2]int{clearHeader(all[0]), clearHeader(all[1])}
 	return even && header != [2]int{} && e.accept(all, header, 1-e.threshold)
 }
 

@@ -96,6 +96,7 @@ type side struct {
 	messages [][]byte // distinct ones
 	carried  carried
 	first    carried   // the first message alone
+	framed   framed
 	repeats  repeating // blocks of the messages
 	header   int       // clear bytes before the body
 	body     []byte    // the bodies of the messages, joined
@@ -108,6 +109,14 @@ type side struct {
 	ends   [maxMessages]int
 	room   struct{ whole, messages, split, rest [maxFramed][]byte }
 	bytes  [randomness.MaxSample]byte
+}
+
+// framed is what a direction carried, cut into messages by a framing, and whether these are no ciphertext even behind the longest header that
+// they may have, once that is judged.
+type framed struct {
+	by            framing
+	messages      [][]byte
+	judged, clear bool
 }
 
 // repeating says whether blocks of a direction's messages occur again.
@@ -132,7 +141,7 @@ func (e *examined) examine(c *Conversation, o Options) {
 	e.begin(c, o)
 	for i, h := range [...]*Half{&c.Client, &c.Server} {
 		s := &e.sides[i]
-		s.data, s.repeats = h.Data, unknown
+		s.data, s.repeats, s.framed = h.Data, unknown, framed{}
 		s.whole = messages(c, h, s.room.whole[:0])
 		s.carry(c, h)
 		s.messages = distinct(s.whole, s.room.messages[:0])
@@ -352,19 +361,31 @@ func (e *examined) behindField(f framing, holds ...bool) bool {
 	var split [2][][]byte
 	for i := range e.sides {
 		s := &e.sides[i]
-		if !holds[i] {
-			split[i] = s.messages
-			continue
+		if split[i] = s.messages; holds[i] {
+			if s.frame(f); s.framed.clear {
+				return false
+			}
+			split[i] = s.framed.messages
 		}
-		parts := f.split(&s.carried, s.room.split[:0])
-		split[i] = distinct(parts, parts[:0])
 	}
 	e.framing = true
 	defer func() { e.framing = false }()
 	split[0], split[1] = afterGreeting(split[0]), afterGreeting(split[1])
 	base := f.position + f.width
-	if e.clearBehind(split, max(base+maxSearched, maxHeader, f.extra)) {
-		return false
+	longest := max(base+maxSearched, maxHeader, f.extra)
+	for i := range e.sides {
+		s := &e.sides[i]
+		if holds[i] && s.framed.judged {
+			continue
+		}
+		s.rest = bodies(split[i], longest, s.room.rest[:0])
+		clear := e.hopelessSide(s)
+		if holds[i] {
+			s.framed.judged, s.framed.clear = true, clear
+		}
+		if clear {
+			return false
+		}
 	}
 	clear := [2]int{max(base, clearHeader(split[0])), max(base, clearHeader(split[1]))}
 	// Both sides speak one protocol: where one shows too few messages to tell, its header is as long as the other's.
@@ -396,6 +417,15 @@ func (e *examined) behindField(f framing, holds ...bool) bool {
 		}
 	}
 	return false
+}
+
+// frame cuts what a direction carried into messages, unless that has just been done.
+func (s *side) frame(f framing) {
+	if s.framed.by == f {
+		return
+	}
+	parts := f.split(&s.carried, s.room.split[:0])
+	s.framed = framed{by: f, messages: distinct(parts, parts[:0])}
 }
 
 // behindHeader looks for ciphertext behind what repeats in every message, or behind one header at the start of each direction.
