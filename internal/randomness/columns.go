@@ -23,13 +23,12 @@ func Columns(messages [][]byte) float64 {
 
 // ColumnsAtLeast is Columns(messages) >= level, most times at less cost.
 func ColumnsAtLeast(messages [][]byte, level float64) bool {
-	var c columns
-	c.read(messages)
-	if c.number == 0 {
+	if len(messages) < leastColumn || level > 1 {
 		return level <= 1
 	}
-	if level > 1 {
-		return false
+	var c columns
+	if c.read(messages); c.number == 0 {
+		return true
 	}
 	least := level / 3
 	return (c.pairsPlain() && least <= plainColumns || c.pairsTail() >= least) &&

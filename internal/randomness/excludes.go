@@ -45,13 +45,21 @@ func (e *Excluder) Excludes(sample []byte) bool {
 		return true
 	}
 	var bytes [256]uint16
-	pairs, text := 0, 0
+	pairs := 0
 	for _, b := range sample {
 		pairs += int(bytes[b])
 		bytes[b]++
-		text += int(textBit[b])
 	}
-	return of.odd(textBytes, text) || pairs > of.pairs
+	return pairs > of.pairs || of.odd(textBytes, textIn(&bytes))
+}
+
+// textIn is how many of the bytes counted, of which there are MaxSample at most, isText.
+func textIn(bytes *[256]uint16) int {
+	sum := uint64(0)
+	for i := 0x20; i < 0x80; i += 4 {
+		sum += fourOf((*[4]uint16)(bytes[i:]))
+	}
+	return int(sumOf(sum)) - int(bytes[0x7f]) + int(bytes['\t']) + int(bytes['\r']) + int(bytes['\n'])
 }
 
 // fewKinds counts the bytes of the kinds that are cheap to tell: of those that are not, the high bit is set by an addition.
@@ -91,16 +99,6 @@ func sumOfBytes(w uint64) int {
 	const lanes = 0x00ff00ff00ff00ff
 	return int(sumOf(w&lanes + w>>8&lanes))
 }
-
-// textBit is 1 for isText.
-var textBit = func() (t [256]uint8) {
-	for b := range t {
-		if isText(byte(b)) {
-			t[b] = 1
-		}
-	}
-	return t
-}()
 
 // bounds are the counts and the number of equal pairs that do not exclude a sample.
 type bounds struct {

@@ -83,3 +83,17 @@ func TestFewKinds(t *testing.T) {
 		require.Equal(t, []bool{b < 0x80, b != 0, b >= 16}, []bool{high == 0, zero == 0, low == 0}, b)
 	}
 }
+
+// TestTextIn compares with asking of each byte.
+func TestTextIn(t *testing.T) {
+	t.Parallel()
+	for b := range 256 {
+		text := 0
+		if isText(byte(b)) {
+			text = MaxSample
+		}
+		var counts [256]uint16
+		counts[b] = MaxSample
+		require.Equal(t, text, textIn(&counts), b)
+	}
+}

@@ -118,6 +118,20 @@ func TestOdd(t *testing.T) {
 	}
 }
 
+func FuzzPasses(f *testing.F) {
+	sample := make([]byte, 300)
+	_, _ = uniform("fuzz passes", len(sample)).Read(sample)
+	for _, seed := range [][]byte{sample, sample[:MinSample], sample[:64], make([]byte, 100), []byte("AAAABBBBCCCCDDDDEEEEFFFF")} {
+		f.Add(seed, 1e-3)
+	}
+	f.Fuzz(func(t *testing.T, sample []byte, level float64) {
+		if level < 1e-12 || level >= 1 {
+			level = 1e-9
+		}
+		require.Equal(t, Judge(sample).Likelihood >= level, Passes(sample, level), "%g of %x", level, sample)
+	})
+}
+
 func BenchmarkPasses(b *testing.B) {
 	for _, n := range []int{64, 512, 4096} {
 		sample := make([]byte, n)

@@ -231,7 +231,10 @@ func (d *connection) judgement(c *conformance.Conversation) (conformance.Judgeme
 	}
 	d.checkBodies()
 	if j.Violations = d.violations; len(j.Violations) > 0 {
-		j.Verdict, j.Confidence, j.Sample, j.Final = conformance.TLSMimic, 0.95, d.leastRandom(), true
+		j.Verdict, j.Confidence, j.Final = conformance.TLSMimic, 0.95, true
+		if !c.VerdictOnly {
+			j.Sample = d.leastRandom()
+		}
 		return j, true
 	}
 	j.Final = c.Ended || d.client.sealed > 2 && d.server.sealed > 2

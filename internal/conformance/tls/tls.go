@@ -114,7 +114,10 @@ func (s *session) judgement(c *conformance.Conversation) conformance.Judgement {
 	j.Confidence = s.confidence()
 	j.Reasons = reasons[seen]
 	if len(j.Violations) > 0 {
-		j.Verdict, j.Confidence, j.Sample, j.Final = conformance.TLSMimic, 0.98, s.leastRandom(), true
+		j.Verdict, j.Confidence, j.Final = conformance.TLSMimic, 0.98, true
+		if !c.VerdictOnly {
+			j.Sample = s.leastRandom()
+		}
 		return j
 	}
 	if s.established() {
