@@ -11,6 +11,8 @@ const (
 	firstJudged = 512
 	// again is by how many times they must have grown.
 	again = 4
+	// settled is how many bytes of each direction a final answer takes, but for one about a handshake.
+	settled = 2048
 	// enough times SampleBytes of payload seen end the sampling also of a flow that speaks in one direction only.
 	enough = 8
 )
@@ -117,12 +119,48 @@ func (t *Table) stored(f *Flow, added int) {
 	}
 	s.exchanged = both
 	s.judgeAt = max(firstJudged, again*n)
-	if over || n >= t.config.Least {
+	switch {
+	case over:
+		t.judge(f, false)
+		t.settle(f)
+	case n < t.least(s):
+	case t.putsOff(s):
+		s.then, s.putOff = s.extents(), true
+	default:
 		t.judge(f, false)
 	}
-	if over {
-		t.settle(f)
+}
+
+// least is how many bytes in order are worth a look where nobody waits for an answer. A TLS handshake with its certificates is as long as what
+// tells most other flows, and an answer before a few records of application data would be asked for again.
+func (t *Table) least(s *sample) int {
+	if t.config.Least > 0 && (t.handshake(&s.half[0]) || t.handshake(&s.half[1])) {
+		return 3 * t.config.Least
 	}
+	return t.config.Least
+}
+
+// handshake says whether a stream begins with a TLS handshake.
+func (t *Table) handshake(h *half) bool {
+	const handshake, tls = 22, 3
+	if h.inOrder() < 2 {
+		return false
+	}
+	b := t.pool.bytes(h.chunks[0])
+	return b[0] == handshake && b[1] == tls
+}
+
+// putsOff says whether a look is put off until the flow ends, or more is seen: nobody waits, and the answer would not be final.
+func (t *Table) putsOff(s *sample) bool {
+	if t.config.Least == 0 || t.handshake(&s.half[0]) || t.handshake(&s.half[1]) {
+		return false
+	}
+	for i := range s.half {
+		if h := &s.half[i]; h.inOrder() < settled && !h.gap() {
+			return true
+		}
+	}
+	return false
 }
 
 // urgency is the class of a flow with bytes that were not judged.
@@ -133,10 +171,13 @@ func (t *Table) urgency(f *Flow) class {
 	return fresh
 }
 
-// judge asks what the flow is. When that is final, the sample goes.
-func (t *Table) judge(f *Flow, ended bool) {
+// judge asks what the flow is, by all its bytes in order. When that is final, the sample goes.
+func (t *Table) judge(f *Flow, ended bool) { t.judgeBy(f, f.sample.extents(), ended) }
+
+// judgeBy is judge by the bytes that there were when the extents were taken.
+func (t *Table) judgeBy(f *Flow, of [2]extent, ended bool) {
 	s := f.sample
-	s.judged = s.inOrder()
+	s.judged, s.putOff = of[ToServer].length+of[ToClient].length, false
 	if t.config.Judge != nil {
 		c := &t.conversation
 		*c = conformance.Conversation{
@@ -146,8 +187,8 @@ func (t *Table) judge(f *Flow, ended bool) {
 			StartSeen:  f.StartSeen,
 			Ended:      ended,
 		}
-		t.fill(&c.Client, s, ToServer, ended)
-		t.fill(&c.Server, s, ToClient, ended)
+		t.fill(&c.Client, s, ToServer, of[ToServer], ended)
+		t.fill(&c.Server, s, ToClient, of[ToClient], ended)
 		t.stats.Judged++
 		f.Judgement = t.names.compact(t.config.Judge(f, c))
 		f.Judged = true
@@ -159,14 +200,13 @@ func (t *Table) judge(f *Flow, ended bool) {
 	}
 }
 
-func (t *Table) fill(to *conformance.Half, s *sample, dir int, ended bool) {
+func (t *Table) fill(to *conformance.Half, s *sample, dir int, of extent, ended bool) {
 	h := &s.half[dir]
-	n := h.inOrder()
-	to.Data = t.data(h, n, t.buffer[dir][:])
-	t.segment[dir] = t.segments(s, dir, n, t.segment[dir])
+	to.Data = t.data(h, of.length, t.buffer[dir][:])
+	t.segment[dir] = t.segments(s, dir, of.length, t.segment[dir])
 	to.Segments = t.segment[dir]
-	to.Total = h.total
-	to.Gap = h.gap() || ended && h.holed()
+	to.Total = of.total
+	to.Gap = of.gap || ended && h.holed()
 }
 
 // settle takes the flow's sample and files it by its judgement: no more of its bytes will be looked at.
@@ -191,6 +231,9 @@ func (t *Table) conclude(f *Flow) {
 // end marks a flow as ended and judges it with that knowledge, where that can change anything.
 func (t *Table) end(f *Flow) {
 	f.Ended = true
+	if s := f.sample; s != nil && s.putOff && s.inOrder() < 2*(s.then[ToServer].length+s.then[ToClient].length) {
+		t.judgeBy(f, s.then, false)
+	}
 	switch s := f.sample; {
 	case s == nil:
 	case f.Judgement.Stable && !s.missing() && !t.grown(s):

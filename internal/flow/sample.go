@@ -69,6 +69,23 @@ type course struct {
 	swapped   bool  // directions in marks are the other way round
 	hurried   uint8 // looks that were taken because the judgement was pending
 	marked    uint16
+	putOff    bool // a look was put off when there was what then says: it is due when the flow ends, unless there is twice as much
+	then      [2]extent
+}
+
+// extent is how much was seen of one direction at a time.
+type extent struct {
+	length int // bytes in order
+	total  uint64
+	gap    bool
+}
+
+func (s *sample) extents() (all [2]extent) {
+	for i := range s.half {
+		h := &s.half[i]
+		all[i] = extent{h.inOrder(), h.total, h.gap()}
+	}
+	return all
 }
 
 // inOrder is the number of bytes from the start without a hole.

@@ -39,7 +39,8 @@ type Config struct {
 	// Memory bounds all flow state, in bytes: half for flows, at MaxFlowBytes each, half for their first bytes. At least 1 MiB.
 	Memory int
 	// Least is how many bytes in order, of both directions, a flow must have shown to be judged before it ends or has to make room:
-	// for captures, where nobody waits for an early answer. 0, for live sources, judges from the first bytes on.
+	// for captures, where nobody waits for an early answer. A look that could not be final is put off there, and left out where the flow grows
+	// to twice that. 0, for live sources, judges from the first bytes on.
 	Least int
 	// SampleBytes are kept of each direction until a flow is judged for good; at most MaxSample.
 	SampleBytes int

@@ -259,19 +259,61 @@ func TestLeast(t *testing.T) {
 		shown = append(shown, len(c.Client.Data)+len(c.Server.Data))
 		return conformance.Judgement{Verdict: conformance.Undetermined}
 	}
-	long := strings.Repeat("x", 500)
+	long := strings.Repeat("x", 750)
 	for range 20 {
 		w.udp(true, long, len(long))
 		w.udp(false, long, len(long))
 		w.now += 12 * time.Second // what lies is not looked at again
 	}
-	require.Equal(t, []int{4000, 16000}, shown)
+	require.Equal(t, []int{6000, 24000}, shown)
 	shown = nil
 	w.port = 50000
 	w.udp(true, long, len(long))
 	w.udp(false, long, len(long))
 	w.table.Close()
-	require.ElementsMatch(t, []int{20000, 1000}, shown)
+	require.ElementsMatch(t, []int{30000, 1500}, shown)
+}
+
+// TestPutOff: a look of which no final answer is expected is taken when the flow ends, at what there was, and not at all where there is
+// twice as much by then.
+func TestPutOff(t *testing.T) {
+	t.Parallel()
+	const least = 4000
+	type look struct {
+		client, server int
+		total          uint64
+		ended          bool
+	}
+	for _, c := range []struct {
+		name   string
+		begins string
+		down   int // bytes of the server, 500 at a time
+		stable bool
+		want   []look
+	}{
+		{"grown", "x", 9000, false, []look{{600, 9000, 9000, true}}},
+		{"as it was", "x", 8000, true, []look{{600, 4000, 4000, false}}},
+		{"as it was, and what came then", "x", 8000, false, []look{{600, 4000, 4000, false}, {600, 8000, 8000, true}}},
+		{"a handshake waits for three times as much", "\x16\x03", 8000, false, []look{{600, 8000, 8000, true}}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			var looks []look
+			w, r := newWire(Config{Least: least})
+			r.say = func(v *conformance.Conversation) conformance.Judgement {
+				looks = append(looks, look{len(v.Client.Data), len(v.Server.Data), v.Server.Total, v.Ended})
+				return conformance.Judgement{Verdict: conformance.Structured, Stable: c.stable}
+			}
+			w.handshake(0, 0)
+			up := c.begins + strings.Repeat("x", 600-len(c.begins))
+			w.up(1, 1, up)
+			for at := 0; at < c.down; at += 500 {
+				w.down(uint32(1+at), 601, strings.Repeat("y", 500))
+			}
+			w.table.Close()
+			require.Equal(t, c.want, looks)
+		})
+	}
 }
 
 func TestFinalFreesBuffers(t *testing.T) {

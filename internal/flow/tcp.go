@@ -100,6 +100,7 @@ func (t *Table) swap(f *Flow) {
 	}
 	if s := f.sample; s != nil {
 		s.half[0], s.half[1] = s.half[1], s.half[0]
+		s.then[0], s.then[1] = s.then[1], s.then[0]
 		s.swapped = !s.swapped
 	}
 }
