@@ -7,7 +7,7 @@ EXT          = build/cipherlens.ext
 
 export CGO_ENABLED = 0
 
-.PHONY: all build demo test lint cross generate corpus samples bench bench-linkage bench-flows bench-packs picture bench-report emulation emulate emulate-quick evaluate fuzz soak bench-allowlist bench-baseline dist dist-test clean warehouse faults vuln
+.PHONY: all build demo test lint cross generate corpus samples bench bench-linkage bench-flows profile bench-packs picture bench-report emulation emulate emulate-quick evaluate fuzz soak bench-allowlist bench-baseline dist dist-test clean warehouse faults vuln
 all: build
 
 ## build: the extension, build/cipherlens.ext
@@ -100,6 +100,15 @@ picture: build
 	@mkdir -p build
 	$(EXT) report --root testdata/demo/root --capture testdata/demo/capture.pcapng --config testdata/demo/config.yaml -o build/report.html
 	chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --window-size=1100,980 --screenshot=docs/report.png file://$(CURDIR)/build/report.html
+
+## profile: extension/default.pgo anew: what the compiler optimizes by, measured on the test captures (../shared/corpus)
+profile:
+	@[ -d ../shared/corpus ] || { echo "profile: no captures in ../shared/corpus: skipped"; exit 0; }; \
+	mkdir -p build && (cd testdata && $(GO) build -o ../build/ ./merge ./profile) && \
+	find ../shared/corpus -name '*.*cap*' | sort | xargs -d '\n' build/merge -o build/all.pcap -copies 8 2>/dev/null && \
+	CAPTURE=$(CURDIR)/build/all.pcap GOGC=400 GOMAXPROCS=1 $(GO) test -trimpath -run '^$$' -bench '^BenchmarkCapture$$/judge' -benchtime 60x \
+		-cpuprofile build/cpu.prof -o build/sensor.test ./internal/sensor && \
+	build/profile build/cpu.prof extension/default.pgo && rm -f build/all.pcap build/sensor.test
 
 ## bench-report: opening the report's page of 100,000 flows in Chromium
 bench-report:

@@ -8,6 +8,7 @@ require (
 	github.com/cipherlens/cipherlens v0.0.0-00010101000000-000000000000
 	github.com/go-json-experiment/json v0.0.0-20250725192818-e39067aee2d2
 	github.com/google/gopacket v1.1.19
+	github.com/google/pprof v0.0.0-20260115054156-294ebfa9ad83
 	github.com/osquery/osquery-go v0.0.0-20260630173615-eb39ad3443df
 	github.com/stretchr/testify v1.12.1
 	golang.org/x/crypto v0.58.0
