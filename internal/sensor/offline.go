@@ -170,14 +170,15 @@ func judging(settings config.Config, seen *handshakes, report func(error)) judge
 				j = conformance.Judgement{Verdict: conformance.Undetermined, Reasons: []string{"judge_failed"}, Final: true}
 			}
 		}()
-		c.Proofs = seen.proofs.of(f.Server())
+		server := f.Server()
+		c.Proofs = seen.proofs.of(server)
 		j = judge.Judge(c, options)
 		seen.check(f, c, &j)
 		if j.Verdict == conformance.Random && f.Bytes[0]+f.Bytes[1] < least {
 			j.Verdict, j.Final, j.Stable = conformance.Undetermined, false, false
 			j.Reasons = append(j.Reasons, "below_traffic_volume_threshold")
 		}
-		if f.Server().Port() == httpsPort && resolvers.expected(&j, f.Server().Addr()) {
+		if server.Port() == httpsPort && resolvers.expected(&j, server.Addr()) {
 			j.AppProtocol = "doh"
 		}
 		return j

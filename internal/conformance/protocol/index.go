@@ -124,9 +124,11 @@ func newPorts(byPort map[uint16]mask) (p ports) {
 	for _, port := range slices.Sorted(maps.Keys(byPort)) {
 		p.known[port>>6] |= 1 << (port & 63)
 		p.lists = append(p.lists, byPort[port])
-		for word := int(port>>6) + 1; word < len(p.before); word++ {
-			p.before[word]++
-		}
+	}
+	before := 0
+	for word, known := range p.known {
+		p.before[word] = uint8(before)
+		before += bits.OnesCount64(known)
 	}
 	return p
 }
@@ -147,11 +149,12 @@ type index struct {
 }
 
 func (x *index) add(i int, e *entry) {
+	client, server := e.from.client == set{}, e.from.server == set{}
 	for at := range openings {
-		if e.from.client == (set{}) || at == unknown || e.from.client.has(at) {
+		if client || at == unknown || e.from.client.has(at) {
 			x.client[at].add(i)
 		}
-		if e.from.server == (set{}) || at == unknown || e.from.server.has(at) {
+		if server || at == unknown || e.from.server.has(at) {
 			x.server[at].add(i)
 		}
 	}
