@@ -124,9 +124,12 @@ func (q Query) wantsFlow(f *sensor.Flow) bool {
 		q.WantsInt("pid", int64(f.Owner.PID)) && q.Wants("path", f.Owner.Path) && q.Wants("remote_address", f.Remote.Addr().String())
 }
 
+// rowRoom is room for all columns of a flow.
+const rowRoom = 48
+
 // FlowRow is a flow as a row, under some settings.
 func FlowRow(f *sensor.Flow, settings *config.Config) Row {
-	j, r := &f.Judgement, Row{}
+	j, r := &f.Judgement, make(Row, rowRoom)
 	r.Int("pid", int64(f.Owner.PID))
 	r.Text("path", f.Owner.Path)
 	r.Text("process_name", f.Owner.Name)
