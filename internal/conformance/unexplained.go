@@ -22,9 +22,11 @@ const (
 	minRandom = 32
 	// midstream is what each direction must have carried for random_midstream.
 	midstream = 16 << 10
-	// settled is how many bytes of a random sample more would not change.
-	settled = 2048
 )
+
+// Settled is how many bytes of each direction make a judgement that more would hardly change. But for handshakes, which end sooner, none is
+// final before both have shown them, or have ended.
+const Settled = 2048
 
 // Unexplained judges a conversation that no recognizer knows: text, a compressed format, structure, or ciphertext from the start or
 // behind a clear header. It does not allocate, and its cost is bounded whatever the bytes are.
@@ -342,7 +344,7 @@ func confidence(n int) float64 { return 1 - math.Exp2(-float64(n)/32) }
 // full says whether more bytes would hardly change the verdict: both directions have shown enough, or all that is kept.
 func full(c *Conversation) bool {
 	for _, h := range [...]*Half{&c.Client, &c.Server} {
-		if len(h.Data) < settled && !h.Gap {
+		if len(h.Data) < Settled && !h.Gap {
 			return false
 		}
 	}

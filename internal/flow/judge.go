@@ -11,8 +11,6 @@ const (
 	firstJudged = 512
 	// again is by how many times they must have grown.
 	again = 4
-	// settled is how many bytes of each direction a final answer takes, but for one about a handshake.
-	settled = 2048
 	// enough times SampleBytes of payload seen end the sampling also of a flow that speaks in one direction only.
 	enough = 8
 )
@@ -150,13 +148,14 @@ func (t *Table) handshake(h *half) bool {
 	return b[0] == handshake && b[1] == tls
 }
 
-// putsOff says whether a look is put off until the flow ends, or more is seen: nobody waits, and the answer would not be final.
+// putsOff says whether a look is put off until the flow ends, or more is seen: nobody waits, and the answer would not be final, unless it were about
+// a handshake over UDP, which more bytes do not change either.
 func (t *Table) putsOff(s *sample) bool {
 	if t.config.Least == 0 || t.handshake(&s.half[0]) || t.handshake(&s.half[1]) {
 		return false
 	}
 	for i := range s.half {
-		if h := &s.half[i]; h.inOrder() < settled && !h.gap() {
+		if h := &s.half[i]; h.inOrder() < conformance.Settled && !h.gap() {
 			return true
 		}
 	}

@@ -16,7 +16,7 @@ const (
 // names shares what many judgements have in common, so that a judged flow stays small.
 type names struct {
 	lists map[string][]string
-	words map[string]string // the first ones: most of them are few
+	words map[string]string // the first ones that were shared, which asking the runtime for takes longer
 	key   []byte
 }
 

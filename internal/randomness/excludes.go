@@ -158,22 +158,24 @@ func chernoff(n, k int, p float64) float64 {
 
 // combinedBelow is a combined p-value whose calibrated level at n bytes is surely at most level.
 func combinedBelow(n int, level float64) float64 {
-	e := expected(n)
-	p := calibration[e.index].below(level)
-	if e.weight != 0 {
-		p = min(p, calibration[e.index+1].below(level))
-	}
-	return p
+	before, after := around(n)
+	return min(before.below(level), after.below(level))
 }
 
 // combinedAbove is a combined p-value whose calibrated level at n bytes is surely at least level.
 func combinedAbove(n int, level float64) float64 {
+	before, after := around(n)
+	return max(before.above(level), after.above(level))
+}
+
+// around are the calibration's rows between which n is; the same one twice where n is in it, or beyond the last.
+func around(n int) (before, after *calibrationRow) {
 	e := expected(n)
-	p := calibration[e.index].above(level)
-	if e.weight != 0 {
-		p = max(p, calibration[e.index+1].above(level))
+	before = &calibration[e.index]
+	if e.weight == 0 {
+		return before, before
 	}
-	return p
+	return before, &calibration[e.index+1]
 }
 
 // below is the inverse of level, rounded down to a tabulated point.

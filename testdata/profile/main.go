@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"log"
 	"os"
 
@@ -19,31 +20,24 @@ func main() {
 }
 
 func run(from, to string) error {
-	in, err := os.Open(from)
+	data, err := os.ReadFile(from)
 	if err != nil {
 		return err
 	}
-	p, err := profile.Parse(in)
+	p, err := profile.ParseData(data)
 	if err != nil {
 		return err
 	}
 	if err := p.Aggregate(true, true, false, true, false, false); err != nil {
 		return err
 	}
-	for _, m := range p.Mapping {
-		m.File, m.BuildID, m.Start, m.Limit, m.Offset, m.KernelRelocationSymbol = "", "", 0, 0, 0, ""
-	}
 	for _, l := range p.Location {
 		l.Mapping = nil
 	}
 	p.Mapping, p.Comments, p.TimeNanos, p.DurationNanos = nil, nil, 0, 0
-	p = p.Compact()
-	out, err := os.Create(to)
-	if err != nil {
+	var kept bytes.Buffer
+	if err := p.Compact().Write(&kept); err != nil {
 		return err
 	}
-	if err := p.Write(out); err != nil {
-		return err
-	}
-	return out.Close()
+	return os.WriteFile(to, kept.Bytes(), 0o644)
 }

@@ -68,11 +68,11 @@ func telegram(v *view) bool {
 		return false
 	}
 	// The key stream's fourth block is the counter, three on, encrypted.
-	var stream [aes.BlockSize]byte
+	stream := v.block[:]
 	low, carry := bits.Add64(binary.BigEndian.Uint64(head[48:]), 3, 0)
-	binary.BigEndian.PutUint64(stream[:], binary.BigEndian.Uint64(head[40:])+carry)
+	binary.BigEndian.PutUint64(stream, binary.BigEndian.Uint64(head[40:])+carry)
 	binary.BigEndian.PutUint64(stream[8:], low)
-	block.Encrypt(stream[:], stream[:])
+	block.Encrypt(stream, stream)
 	switch binary.BigEndian.Uint32(head[56:]) ^ binary.BigEndian.Uint32(stream[8:]) {
 	case 0xefefefef, 0xeeeeeeee, 0xdddddddd:
 		return true

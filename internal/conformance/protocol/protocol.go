@@ -69,9 +69,6 @@ func register(transport uint8) registry {
 	return r
 }
 
-// settled is how many bytes of each direction make a judgement that more would not change.
-const settled = 2048
-
 var reasons = []string{"protocol_structure"}
 
 // Recognize names the protocol of a conversation whose structure holds as far as it was seen.
@@ -123,6 +120,6 @@ func judgement(c *conformance.Conversation, name string) conformance.Judgement {
 		Confidence:  0.99,
 		Reasons:     reasons,
 		AppProtocol: name,
-		Final:       c.Ended || len(c.Client.Data) >= settled && len(c.Server.Data) >= settled,
+		Final:       c.Ended || len(c.Client.Data) >= conformance.Settled && len(c.Server.Data) >= conformance.Settled,
 	}
 }

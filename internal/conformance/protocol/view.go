@@ -1,6 +1,7 @@
 package protocol
 
 import (
+	"crypto/aes"
 	"sync"
 
 	"github.com/cipherlens/cipherlens/internal/conformance"
@@ -14,6 +15,7 @@ type view struct {
 	serverPort     uint16
 	inside         bool // it is what a tunnel carries
 	payload        *payload
+	block          [aes.BlockSize]byte // room for a cipher
 }
 
 // views are a conversation as it is, and with its directions exchanged.
